@@ -1,0 +1,241 @@
+"""The asset graph: which workflow produces an asset, what lies upstream of it and what downstream.
+
+Pure data and pure lookups. The graph is changed one workflow at a time, so a definition that changes costs its own
+edges and not the size of the graph (law L12).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from actors.core.backoff import BackoffPolicy, FailureBudget
+from actors.core.freshness import FreshnessPolicy
+from actors.core.partitions import Partitioning
+from actors.core.quiet_hours import QuietHours
+
+__all__ = [
+    "AssetNode",
+    "AssetSpec",
+    "AutoMaterialize",
+    "CycleError",
+    "Graph",
+    "When",
+    "WorkflowSpec",
+]
+
+
+class When(StrEnum):
+    """How many of the considered upstreams must be newer before an update re-makes the asset."""
+
+    ANY = "any"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class AutoMaterialize:
+    """An opted-in asset's policy. `None` for a policy means the service's default from the settings.
+
+    Lower `priority` goes first. `only` and `ignore` narrow the upstreams whose updates count.
+    """
+
+    on_upstream_update: bool = False
+    priority: int = 100
+    when: When = When.ANY
+    on_missing: bool = False
+    debounce_ms: int | None = None
+    max_delay_ms: int | None = None
+    quiet_hours: QuietHours | None = None
+    backoff: BackoffPolicy | None = None
+    failure_budget: FailureBudget | None = None
+    pool: str | None = None
+    only: frozenset[str] | None = None
+    ignore: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class AssetSpec:
+    """One asset as one workflow declares it.
+
+    `upstreams` are all the assets it is made from, those of other workflows only. `auto` is None when the asset did not
+    opt in (no `autoMaterialize` block, or `enabled: false`).
+    """
+
+    asset_id: str
+    workflow_slug: str
+    step_id: str
+    upstreams: tuple[str, ...] = ()
+    freshness: FreshnessPolicy = FreshnessPolicy()
+    partitioning: Partitioning | None = None
+    auto: AutoMaterialize | None = None
+
+    @property
+    def considered(self) -> tuple[str, ...]:
+        """The upstreams whose updates re-make this asset; empty unless it opted in with `onUpstreamUpdate`."""
+        if self.auto is None or not self.auto.on_upstream_update:
+            return ()
+        only, ignore = self.auto.only, self.auto.ignore
+        return tuple(u for u in self.upstreams if u not in ignore and (only is None or u in only))
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowSpec:
+    """What deciding needs to know of a workflow: the assets it makes and the partitioning of those it only reads."""
+
+    slug: str
+    version: int = 1
+    assets: tuple[AssetSpec, ...] = ()
+    consumed: Mapping[str, Partitioning | None] = field(default_factory=dict)
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """Every pool that any of its assets names; a run of the workflow counts in each."""
+        return tuple(sorted({a.auto.pool for a in self.assets if a.auto is not None and a.auto.pool is not None}))
+
+    @property
+    def upstreams(self) -> tuple[str, ...]:
+        """Every upstream of every asset: the versions that a run captures when it starts."""
+        return tuple(sorted({u for a in self.assets for u in a.upstreams}))
+
+
+class CycleError(ValueError):
+    """Workflows feed each other in a circle; `path` names them, first and last alike."""
+
+    def __init__(self, path: tuple[str, ...]) -> None:
+        self.path = path
+        super().__init__(
+            f"workflows feed each other in a circle: {' -> '.join(path)}; drop one of these edges (consumes) to break it"
+        )
+
+
+@dataclass(slots=True)
+class AssetNode:
+    """One asset's place in the graph. Of several producers the opted-in one with the lowest (priority, slug) leads."""
+
+    asset_id: str
+    producers: dict[str, AssetSpec] = field(default_factory=dict)
+    readers: dict[str, Partitioning | None] = field(default_factory=dict)
+    consumers: set[str] = field(default_factory=set)
+    spec: AssetSpec | None = None
+
+    @property
+    def partitioning(self) -> Partitioning | None:
+        """The producer's partitioning; for an asset that no workflow here makes, what its readers say of it."""
+        if self.spec is not None:
+            return self.spec.partitioning
+        return next((p for p in self.readers.values() if p is not None), None)
+
+    def elect(self) -> None:
+        self.spec = min(
+            self.producers.values(),
+            key=lambda s: (s.auto is None, s.auto.priority if s.auto else 0, s.workflow_slug),
+            default=None,
+        )
+
+
+class Graph:
+    """All workflows and assets. `consumers` of a node are the assets to be told of its updates (those that opted in)."""
+
+    __slots__ = ("assets", "workflows")
+
+    def __init__(self, workflows: Iterable[WorkflowSpec] = ()) -> None:
+        self.workflows: dict[str, WorkflowSpec] = {}
+        self.assets: dict[str, AssetNode] = {}
+        for workflow in workflows:
+            self.put(workflow)
+
+    def put(self, workflow: WorkflowSpec) -> frozenset[str]:
+        """Add or replace a workflow; return the ids of the assets whose producer, policy or edges may differ now.
+
+        Raises:
+            CycleError: the workflow would close a circle; the graph is left as it was.
+        """
+        previous = self.workflows.get(workflow.slug)
+        touched = self._detach(workflow.slug)
+        try:
+            self._attach(workflow)
+            self._check_cycle(workflow.slug)
+        except CycleError:
+            self._detach(workflow.slug)
+            if previous is not None:
+                self._attach(previous)
+            raise
+        return touched | self._ids_of(workflow)
+
+    def remove(self, slug: str) -> frozenset[str]:
+        """Drop a workflow; return the ids of the assets that it touched."""
+        return self._detach(slug)
+
+    def node(self, asset_id: str) -> AssetNode | None:
+        return self.assets.get(asset_id)
+
+    def feeds(self, slug: str) -> set[str]:
+        """The workflows that read anything that `slug` makes."""
+        return {
+            reader
+            for spec in self.workflows[slug].assets
+            for reader in self.assets[spec.asset_id].readers
+            if reader != slug
+        }
+
+    @staticmethod
+    def _ids_of(workflow: WorkflowSpec) -> frozenset[str]:
+        return frozenset([*(a.asset_id for a in workflow.assets), *workflow.consumed])
+
+    def _attach(self, workflow: WorkflowSpec) -> None:
+        self.workflows[workflow.slug] = workflow
+        for asset_id, partitioning in workflow.consumed.items():
+            self._node(asset_id).readers[workflow.slug] = partitioning
+        for spec in workflow.assets:
+            node = self._node(spec.asset_id)
+            node.producers[workflow.slug] = spec
+            self._elect(node)
+
+    def _detach(self, slug: str) -> frozenset[str]:
+        workflow = self.workflows.pop(slug, None)
+        if workflow is None:
+            return frozenset()
+        for spec in workflow.assets:
+            node = self.assets[spec.asset_id]
+            del node.producers[slug]
+            self._elect(node)
+        for asset_id in workflow.consumed:
+            self.assets[asset_id].readers.pop(slug, None)
+        touched = self._ids_of(workflow)
+        for asset_id in touched:
+            node = self.assets[asset_id]
+            if not (node.producers or node.readers or node.consumers):
+                del self.assets[asset_id]
+        return touched
+
+    def _elect(self, node: AssetNode) -> None:
+        before = node.spec.considered if node.spec else ()
+        node.elect()
+        after = node.spec.considered if node.spec else ()
+        for upstream in set(before) - set(after):
+            self.assets[upstream].consumers.discard(node.asset_id)
+        for upstream in after:
+            self._node(upstream).consumers.add(node.asset_id)
+
+    def _node(self, asset_id: str) -> AssetNode:
+        node = self.assets.get(asset_id)
+        if node is None:
+            node = self.assets[asset_id] = AssetNode(asset_id)
+        return node
+
+    def _check_cycle(self, start: str) -> None:
+        trail: list[str] = [start]
+        stack = [iter(sorted(self.feeds(start)))]
+        seen: set[str] = set()
+        while stack:
+            step = next(stack[-1], None)
+            if step is None:
+                stack.pop()
+                trail.pop()
+            elif step == start:
+                raise CycleError((*trail, start))
+            elif step not in seen:
+                seen.add(step)
+                trail.append(step)
+                stack.append(iter(sorted(self.feeds(step))))

@@ -1,0 +1,95 @@
+"""What is known of one asset partition, as plain records. `decide` reads them; the catalog can rebuild all of them.
+
+Versions come from one increasing counter per asset, shared by its partitions. So one number per upstream says all that
+a materialization was made from: "everything of that upstream up to version n". A partition is stale when an upstream
+partition that concerns it changed in a version above that number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from actors.core.freshness import ExpiryReason, FreshnessPolicy
+
+__all__ = ["NO_VERSIONS", "Cause", "Dismissal", "FailureRecord", "Materialization", "PartitionState"]
+
+NO_VERSIONS: Mapping[str, int] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Materialization:
+    """The latest production of one partition, as the catalog keeps it.
+
+    `changed_version` is the version at which the data last differed (equal `dataVersion`s do not move it);
+    `produced_at_ms` never goes back when a late event is recorded; `expired_version` is the version that was declared
+    expired, 0 if none was.
+    """
+
+    version: int
+    changed_version: int
+    produced_at_ms: int
+    data_version: str | None = None
+    run_id: str | None = None
+    inputs: Mapping[str, int] = field(default_factory=dict)
+    freshness: FreshnessPolicy | None = None
+    expired_version: int = 0
+    expired_reason: ExpiryReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureRecord:
+    """Failed runs in a row for one partition; the run id seeds the jitter, so the wait is the same after a restart."""
+
+    failures: int
+    last_failure_at_ms: int
+    last_failed_run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dismissal:
+    """A user canceled the run that would have read these versions: only something newer starts another."""
+
+    version: int
+    inputs: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One upstream partition whose change this partition has not been made from yet."""
+
+    asset_id: str
+    partition_key: str | None
+    version: int
+
+
+@dataclass(slots=True)
+class PartitionState:
+    """Everything an asset actor holds for one partition.
+
+    `latest` maps each upstream to the highest changed version that concerns this partition. `pending` maps an upstream
+    partition that is about to be re-made to the (oldest, newest) wave in which it was announced.
+    """
+
+    partition_key: str | None
+    made: Materialization | None = None
+    latest: dict[str, int] = field(default_factory=dict)
+    causes: tuple[Cause, ...] = ()
+    run_id: str | None = None
+    failure: FailureRecord | None = None
+    dismissed: Dismissal | None = None
+    stale_since_ms: int | None = None
+    changed_at_ms: int | None = None
+    pending: dict[tuple[str, str | None], tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def version(self) -> int:
+        return self.made.version if self.made else 0
+
+    @property
+    def failures(self) -> int:
+        return self.failure.failures if self.failure else 0
+
+    @property
+    def inputs(self) -> Mapping[str, int]:
+        return self.made.inputs if self.made else NO_VERSIONS
