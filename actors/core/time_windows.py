@@ -116,8 +116,8 @@ class TimeWindowPartitioning:
         fields = _format_of(self).fields
         if not any(needed <= fields for needed in _NEEDED[self.granularity]):
             raise ValueError(
-                f"format {self.format!r} is too coarse for {self.granularity} windows: two of them would share
-                a key; " f"use for example {_DEFAULT_FORMAT[self.granularity]!r}"
+                f"format {self.format!r} is too coarse for {self.granularity} windows: two of them would "
+                f"share a key; use for example {_DEFAULT_FORMAT[self.granularity]!r}"
             )
         if self.lookback_windows is not None and self.lookback_windows < 0:
             raise ValueError(f"lookback_windows must not be negative, got {self.lookback_windows}")

@@ -1,5 +1,4 @@
-"""Epoch milliseconds to the wall clock of a timezone and back, with the two days a year on which that is not
-one to one.
+"""Epoch milliseconds to the wall clock of a timezone and back, DST and all.
 
 A *wall* value is what a clock on the wall shows, as milliseconds since 1970-01-01T00:00 on that clock: plain
 integers, so that hours, days and weeks are divisions. When clocks go forward some wall values never appear (a
@@ -24,13 +23,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _EARLIEST_MS = (datetime(FIRST_YEAR, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
 _LATEST_MS = (datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
-# The shortest known rest between two changes of an offset is just under four days (Africa/Freetown, 1939), so none is missed.
+# The shortest rest between two changes of an offset is just under four days (Africa/Freetown, 1939).
 _SAMPLE_MS = 3 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Wall values `start_ms <= wall < end_ms` that the clock skips; `at_ms` is the instant at which it does."""
+    """Wall values `start_ms <= wall < end_ms` that the clock skips at the instant `at_ms`."""
 
     start_ms: int
     end_ms: int
@@ -47,7 +46,7 @@ def zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
-        # zoneinfo answers with an OSError for a directory of zones ("America") and for names too long for a file.
+        # zoneinfo answers with an OSError for a directory of zones ("America") and for overlong names.
         raise ValueError(
             f"timezone {name!r} is not known; use an IANA name such as 'UTC' or 'Europe/Berlin'"
         ) from error
@@ -78,7 +77,7 @@ def wall_at(tz: ZoneInfo, at_ms: int) -> int:
 
 
 def risen_wall_at(tz: ZoneInfo, at_ms: int) -> int:
-    """The highest value the wall clock has shown up to an instant: the wall clock, but standing still in a repeated hour."""
+    """The highest value the wall clock has shown up to an instant: it stands still in a repeated hour."""
     here = moment(tz, at_ms)
     offset = _offset_of(here)
     if not here.fold:
@@ -107,7 +106,7 @@ def naive_wall(wall_ms: int) -> datetime:
 
 
 def change_between(tz: ZoneInfo, low_ms: int, high_ms: int) -> int:
-    """The first instant with the offset of `high_ms`, given that the offset changes once in `low_ms < at <= high_ms`."""
+    """The first instant with the offset of `high_ms`, if it changes once in `low_ms < at <= high_ms`."""
     low, high = low_ms // SECOND_MS, -(-high_ms // SECOND_MS)
     wanted = datetime.fromtimestamp(high, tz).utcoffset()
     while high - low > 1:
