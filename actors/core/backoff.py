@@ -80,7 +80,7 @@ def unit_interval(seed: str) -> float:
     spreads, and it can be derived again. blake2b, because Python's own `hash` of a string changes with the
     process.
     """
-    digest = blake2b(seed.encode(), digest_size=8).digest()
+    digest = blake2b(seed.encode(errors="surrogatepass"), digest_size=8).digest()
     return (int.from_bytes(digest) >> (64 - _FRACTION_BITS)) / (1 << _FRACTION_BITS)
 
 

@@ -111,6 +111,8 @@ def _check_cron(cron: str) -> None:
         ) from error
 
 
+# An actor asks again for the same materialization at every decision, and a rare tick takes milliseconds.
+@lru_cache(maxsize=16384)
 def _next_tick(cron: str, timezone: str, after_ms: int) -> int | None:
     """The first tick strictly after an instant.
 

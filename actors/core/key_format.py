@@ -1,7 +1,7 @@
-"""The text form of a time window's partition key: a format compiled once into a writer and a reader.
+"""The text of partition keys: what a key may be, and how a time window is written as one and read back.
 
-Two spellings are read: strftime (`%Y-%m-%dT%H`) and tokens (`YYYY-MM-DD[T]HH`). The set of fields is closed,
-numeric and of fixed width, so a key sorts as its time does and means the same under every locale.
+Two spellings of a format are read: strftime (`%Y-%m-%dT%H`) and tokens (`YYYY-MM-DD[T]HH`). The set of
+fields is closed, numeric and of fixed width, so a key can be read back and means the same under every locale.
 """
 
 from __future__ import annotations
@@ -11,14 +11,26 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
 
-from actors.core.wallclock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, naive_wall
+from actors.core.wallclock import epoch_ms, naive_wall
 
-__all__ = ["KeyFormat", "compile_format"]
+__all__ = ["KeyFormat", "compile_format", "flaw_of"]
 
+_MAX_LENGTH = 255
 _DIRECTIVES = {"Y": 4, "m": 2, "d": 2, "H": 2, "M": 2, "S": 2, "j": 3, "G": 4, "V": 2, "u": 1}
-_SHORTHANDS = {"%F": "%Y-%m-%d", "%R": "%H:%M", "%T": "%H:%M:%S"}
+_SHORTHANDS = {"F": "%Y-%m-%d", "R": "%H:%M", "T": "%H:%M:%S"}
 _TOKENS = {"YYYY": "Y", "MM": "m", "DD": "d", "HH": "H", "mm": "M", "ss": "S", "GGGG": "G", "WW": "V"}
 _TOKEN = re.compile(r"\[([^\]]*)\]|([A-Za-z])\2*|([^A-Za-z\[\]])")
+
+
+def flaw_of(key: str) -> str | None:
+    """Why a text can be no partition key, as a phrase to follow it; None: 1 to 255 printable characters."""
+    if not key:
+        return "is empty"
+    if len(key) > _MAX_LENGTH:
+        return f"has {len(key)} characters, more than {_MAX_LENGTH}"
+    if not key.isprintable():
+        return "holds an unprintable character"
+    return "begins or ends with a space" if key != key.strip() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +73,8 @@ class KeyFormat:
             raise ValueError("it has another form")
         found = {name: int(text) for name, text in match.groupdict().items()}
         day = _day_of(found)
-        hour, minute, second = found.get("H", 0), found.get("M", 0), found.get("S", 0)
-        if hour > 23 or minute > 59 or second > 59:
-            raise ValueError("there is no such time of day")
-        days = (datetime(day.year, day.month, day.day, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).days
-        return days * DAY_MS + hour * HOUR_MS + minute * MINUTE_MS + second * SECOND_MS
+        hour, minute, second = (found.get(name, 0) for name in "HMS")
+        return epoch_ms(datetime(day.year, day.month, day.day, hour, minute, second, tzinfo=UTC))
 
 
 @lru_cache(maxsize=1024)
@@ -73,14 +82,12 @@ def compile_format(text: str) -> KeyFormat:
     """Compile a format in either spelling.
 
     Raises:
-        ValueError: an unknown or repeated field, or a character that a key cannot hold.
+        ValueError: an unknown or repeated field.
     """
     parts = _read_strftime(text) if "%" in text else _read_tokens(text)
     template, pattern, fields = "", "", set[str]()
     for is_field, part in parts:
         if not is_field:
-            if not part.isprintable():
-                raise ValueError(f"format {text!r} holds an unprintable character")
             template += part.replace("{", "{{").replace("}", "}}")
             pattern += re.escape(part)
             continue
@@ -94,8 +101,6 @@ def compile_format(text: str) -> KeyFormat:
 
 
 def _read_strftime(text: str) -> list[tuple[bool, str]]:
-    for short, long in _SHORTHANDS.items():
-        text = re.sub(rf"(?<!%)((?:%%)*){short}", rf"\1{long}", text)
     parts: list[tuple[bool, str]] = []
     at = 0
     while at < len(text):
@@ -104,11 +109,13 @@ def _read_strftime(text: str) -> list[tuple[bool, str]]:
             at += 1
             continue
         letter = text[at + 1 : at + 2]
-        if letter != "%" and letter not in _DIRECTIVES:
-            raise ValueError(
-                f"format {text!r} holds %{letter}, which is not one of %{' %'.join(_DIRECTIVES)} %F %R %T %%"
-            )
-        parts.append((letter != "%", letter))
+        if letter in _SHORTHANDS:
+            parts += _read_strftime(_SHORTHANDS[letter])
+        elif letter == "%" or letter in _DIRECTIVES:
+            parts.append((letter != "%", letter))
+        else:
+            known = " ".join(f"%{name}" for name in (*_DIRECTIVES, *_SHORTHANDS, "%"))
+            raise ValueError(f"format {text!r} holds '%{letter}', which is not one of {known}")
         at += 2
     return parts
 
@@ -125,7 +132,7 @@ def _read_tokens(text: str) -> list[tuple[bool, str]]:
             parts.append((False, literal))
         elif run in _TOKENS:
             parts.append((True, _TOKENS[run]))
-        elif run == "T" or not run[0].isascii() or not run[0].isalpha():
+        elif run == "T" or match[2] is None:
             parts.append((False, run))
         else:
             raise ValueError(

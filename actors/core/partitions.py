@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final, TypeAlias, assert_never
 
+from actors.core.key_format import flaw_of
 from actors.core.time_windows import (
     Granularity,
     PartitionKeyError,
     TimeWindowPartitioning,
     Window,
     count_between,
+    example_key,
     in_lookback,
     key_at,
     keys_overlapping,
@@ -44,11 +46,9 @@ __all__ = [
     "windows_ago",
 ]
 
-MAX_MAPPED_WINDOWS = 1500
-_MAX_KEY_LENGTH = 255
+# The minutes of a day of 26 hours, the longest there is: at Antarctica/Troll the clocks go back by two.
+MAX_MAPPED_WINDOWS = 26 * 60
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EXAMPLE_MS = 1_767_605_400_000  # Monday 2026-01-05T09:30Z
-# The most whole windows of the other granularity that one window can overlap when their timezones differ.
 _MOST_MINUTES = {
     Granularity.MINUTE: 1,
     Granularity.HOUR: 60,
@@ -73,7 +73,7 @@ class StaticPartitioning:
             raise ValueError("keys must hold at least one partition key")
         seen = set[str]()
         for key in self.keys:
-            flaw = _flaw_of(key)
+            flaw = flaw_of(key)
             if flaw:
                 raise ValueError(f"keys holds {key!r}, which {flaw}")
             if key in seen:
@@ -127,7 +127,7 @@ def derived_parameters(partitioning: Partitioning | None, key: str | None) -> di
     The window's ends are ISO 8601 in UTC, the end exclusive. Empty for an unpartitioned asset.
 
     Raises:
-        PartitionKeyError: the key does not fit the partitioning.
+        PartitionKeyError: the key is missing, or there is no window of it.
     """
     if partitioning is None:
         return {}
@@ -150,7 +150,7 @@ def downstream_keys(
 
     Raises:
         PartitionKeyError: `up_key` does not fit `up`.
-        ValueError: more than 1500 windows, see `check_mapping`.
+        ValueError: more than `MAX_MAPPED_WINDOWS`, see `check_mapping`.
     """
     match down:
         case None:
@@ -165,7 +165,7 @@ def downstream_keys(
             return down.keys
         case DynamicPartitioning():
             if isinstance(up, StaticPartitioning | DynamicPartitioning):
-                return () if _flaw_of(_present(up_key)) else (up_key,)
+                return () if flaw_of(_present(up_key)) else (up_key,)
             return ALL_KNOWN
         case _:
             assert_never(down)
@@ -197,7 +197,7 @@ def upstream_concerns(
             return down_key in down.keys
         case DynamicPartitioning():
             if isinstance(up, StaticPartitioning | DynamicPartitioning):
-                return down_key == _present(up_key) and not _flaw_of(down_key)
+                return down_key == _present(up_key) and not flaw_of(down_key)
             return True
         case _:
             assert_never(down)
@@ -241,7 +241,7 @@ def _validate(partitioning: Partitioning | None, key: str | None) -> None:
                     f"partition key {key!r} is unknown; expected {_expected(partitioning)}"
                 )
         case DynamicPartitioning():
-            flaw = _flaw_of(key)
+            flaw = flaw_of(key)
             if flaw:
                 raise PartitionKeyError(f"partition key {key!r} {flaw}; expected {_expected(partitioning)}")
         case _:
@@ -251,7 +251,7 @@ def _validate(partitioning: Partitioning | None, key: str | None) -> None:
 def _expected(partitioning: Partitioning) -> str:
     match partitioning:
         case TimeWindowPartitioning():
-            return f"a {partitioning.granularity} window such as {key_at(partitioning, _EXAMPLE_MS)!r}"
+            return f"a {partitioning.granularity} window such as {example_key(partitioning)!r}"
         case StaticPartitioning():
             shown = ", ".join(repr(key) for key in partitioning.keys[:5])
             return f"one of {shown}" + (", ..." if len(partitioning.keys) > 5 else "")
@@ -259,16 +259,6 @@ def _expected(partitioning: Partitioning) -> str:
             return "1 to 255 printable characters such as 'customer-42'"
         case _:
             assert_never(partitioning)
-
-
-def _flaw_of(key: str) -> str | None:
-    if not key:
-        return "is empty"
-    if len(key) > _MAX_KEY_LENGTH:
-        return f"has {len(key)} characters, more than {_MAX_KEY_LENGTH}"
-    if not key.isprintable():
-        return "holds an unprintable character"
-    return "begins or ends with a space" if key != key.strip() else None
 
 
 def _present(key: str | None) -> str:
@@ -279,6 +269,8 @@ def _present(key: str | None) -> str:
 
 def _mapped_windows(up: TimeWindowPartitioning, up_key: str, down: TimeWindowPartitioning) -> tuple[str, ...]:
     window = window_of(up, up_key)
+    if (up.granularity, up.timezone, up.format) == (down.granularity, down.timezone, down.format):
+        return (up_key,)
     count = count_between(down, window)
     if count > MAX_MAPPED_WINDOWS:
         raise ValueError(

@@ -19,6 +19,8 @@ _WEEK = 7 * _DAY
 _EVERY_DAY = frozenset(range(7))
 # 1970-01-01 was a Thursday, three days after the Monday on which its week began.
 _MONDAY_OFFSET_MS = 3 * DAY_MS
+# Zones rest for more than three days between two changes, so one step meets at most one change.
+_STEP_MS = 3 * DAY_MS
 _TIME = re.compile(r"([0-9]{2}):([0-9]{2})")
 
 
@@ -98,7 +100,7 @@ def quiet_until(quiet_hours: QuietHours, now_ms: int) -> int | None:
         left = _quiet_ms_left(quiet_hours.windows, wall_at(tz, at))
         if left == 0:
             return None if at == now_ms else at
-        end = at + left
+        end = at + min(left, _STEP_MS)
         # The clocks change on the way: go on from the change, with what the wall clock shows then.
         at = end if offset_at(tz, at) == offset_at(tz, end) else change_between(tz, at, end)
 

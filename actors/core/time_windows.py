@@ -21,13 +21,16 @@ from enum import StrEnum
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from actors.core.key_format import KeyFormat, compile_format
+from actors.core.key_format import KeyFormat, compile_format, flaw_of
 from actors.core.wallclock import (
     DAY_MS,
+    EARLIEST_MS,
     FIRST_YEAR,
     HOUR_MS,
     LAST_YEAR,
+    LATEST_MS,
     MINUTE_MS,
+    epoch_ms,
     first_at,
     gaps_in,
     naive_wall,
@@ -41,6 +44,7 @@ __all__ = [
     "TimeWindowPartitioning",
     "Window",
     "count_between",
+    "example_key",
     "in_lookback",
     "key_at",
     "keys_overlapping",
@@ -113,12 +117,14 @@ class TimeWindowPartitioning:
 
     def __post_init__(self) -> None:
         zone(self.timezone)
-        fields = _format_of(self).fields
-        if not any(needed <= fields for needed in _NEEDED[self.granularity]):
+        form = _format_of(self)
+        if not any(needed <= form.fields for needed in _NEEDED[self.granularity]):
             raise ValueError(
                 f"format {self.format!r} is too coarse for {self.granularity} windows: two of them would "
                 f"share a key; use for example {_DEFAULT_FORMAT[self.granularity]!r}"
             )
+        if flaw := flaw_of(form.write(_EXAMPLE_WALL_MS)):
+            raise ValueError(f"format {self.format!r} makes a key that {flaw}")
         if self.lookback_windows is not None and self.lookback_windows < 0:
             raise ValueError(f"lookback_windows must not be negative, got {self.lookback_windows}")
 
@@ -158,9 +164,12 @@ def shift(partitioning: TimeWindowPartitioning, key: str, n: int) -> str:
     """
     number = _read(partitioning, key)[0]
     target = number + n
-    while (missing := n - _count(partitioning, number, target)) != 0:
+    while True:
+        key_there = _key(partitioning, target)
+        missing = n - _count(partitioning, number, target)
+        if missing == 0:
+            return key_there
         target += missing
-    return _key(partitioning, target)
 
 
 def windows_ago(partitioning: TimeWindowPartitioning, key: str, now_ms: int) -> int:
@@ -179,6 +188,11 @@ def in_lookback(partitioning: TimeWindowPartitioning, key: str, now_ms: int) -> 
         PartitionKeyError: there is no window of this key.
     """
     return 0 <= windows_ago(partitioning, key, now_ms) <= (partitioning.lookback_windows or 0)
+
+
+def example_key(partitioning: TimeWindowPartitioning) -> str:
+    """A good key, for texts that say what is expected."""
+    return _key(partitioning, _number(partitioning.granularity, _EXAMPLE_WALL_MS))
 
 
 def count_between(partitioning: TimeWindowPartitioning, window: Window) -> int:
@@ -200,7 +214,8 @@ def keys_overlapping(partitioning: TimeWindowPartitioning, window: Window) -> tu
 
 
 def _format_of(partitioning: TimeWindowPartitioning) -> KeyFormat:
-    return compile_format(partitioning.format or _DEFAULT_FORMAT[partitioning.granularity])
+    text = partitioning.format
+    return compile_format(_DEFAULT_FORMAT[partitioning.granularity] if text is None else text)
 
 
 # Windows are numbered along the wall clock, the skipped ones too: a number is arithmetic, a count is not.
@@ -222,28 +237,26 @@ def _number(granularity: Granularity, wall_ms: int) -> int:
 def _wall_of(granularity: Granularity, number: int) -> int:
     if granularity is Granularity.MONTH:
         year, month = divmod(number, 12)
-        if not 1 <= year <= 9999:
-            raise ValueError(f"year {year} is outside the years {FIRST_YEAR} to {LAST_YEAR}")
-        return int(datetime(year, month + 1, 1, tzinfo=UTC).timestamp()) * 1_000
+        return epoch_ms(datetime(min(max(year, 1), 9999), month + 1, 1, tzinfo=UTC))
     wall_ms = number * _LENGTH_MS[granularity]
     return wall_ms - _MONDAY_OFFSET_MS if granularity is Granularity.WEEK else wall_ms
 
 
 @lru_cache(maxsize=16384)
 def _key(partitioning: TimeWindowPartitioning, number: int) -> str:
-    return _format_of(partitioning).write(_wall_of(partitioning.granularity, number))
+    wall_ms = _wall_of(partitioning.granularity, number)
+    if not EARLIEST_MS <= wall_ms < LATEST_MS:
+        raise ValueError(f"a {partitioning.granularity} window outside the years {FIRST_YEAR} to {LAST_YEAR}")
+    return _format_of(partitioning).write(wall_ms)
 
 
 @lru_cache(maxsize=16384)
 def _read(partitioning: TimeWindowPartitioning, key: str) -> tuple[int, Window]:
     try:
-        wall_ms = _format_of(partitioning).read(key)
+        number = _number(partitioning.granularity, _format_of(partitioning).read(key))
+        canonical = _key(partitioning, number)
     except ValueError as error:
         raise _refused(partitioning, key, str(error)) from None
-    if not FIRST_YEAR <= naive_wall(wall_ms).year <= LAST_YEAR:
-        raise _refused(partitioning, key, f"its year is outside {FIRST_YEAR} to {LAST_YEAR}")
-    number = _number(partitioning.granularity, wall_ms)
-    canonical = _key(partitioning, number)
     if canonical != key:
         raise _refused(partitioning, key, f"it is not the start of its window, which is {canonical!r}")
     tz = zone(partitioning.timezone)
@@ -255,15 +268,16 @@ def _read(partitioning: TimeWindowPartitioning, key: str) -> tuple[int, Window]:
 
 
 def _refused(partitioning: TimeWindowPartitioning, key: str, why: str) -> PartitionKeyError:
-    example = _key(partitioning, _number(partitioning.granularity, _EXAMPLE_WALL_MS))
     return PartitionKeyError(
         f"partition key {key!r} is no {partitioning.granularity} window of {partitioning.timezone}: {why}; "
-        f"expected a key such as {example!r}"
+        f"expected a key such as {example_key(partitioning)!r}"
     )
 
 
 def _count(partitioning: TimeWindowPartitioning, number: int, other: int) -> int:
     """How many windows that exist one goes forward from one to the other; negative is backward."""
+    if other == number:
+        return 0
     if other < number:
         return -_count(partitioning, other, number)
     return other - number - _skipped(partitioning, number, other)

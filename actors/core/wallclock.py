@@ -21,10 +21,18 @@ FIRST_YEAR = 1900
 LAST_YEAR = 2999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_EARLIEST_MS = (datetime(FIRST_YEAR, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
-_LATEST_MS = (datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
 # The shortest rest between two changes of an offset is just under four days (Africa/Freetown, 1939).
 _SAMPLE_MS = 3 * DAY_MS
+
+
+def epoch_ms(at: datetime) -> int:
+    """An aware datetime as epoch milliseconds."""
+    return (at - _EPOCH) // _MILLISECOND
+
+
+# Where the calendar of this program begins and ends: the start of FIRST_YEAR and the end of LAST_YEAR.
+EARLIEST_MS = epoch_ms(datetime(FIRST_YEAR, 1, 1, tzinfo=UTC))
+LATEST_MS = epoch_ms(datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +66,12 @@ def moment(tz: ZoneInfo, at_ms: int) -> datetime:
     Raises:
         ValueError: the instant lies outside the years 1900 to 2999.
     """
-    if not _EARLIEST_MS <= at_ms < _LATEST_MS:
+    if not EARLIEST_MS <= at_ms < LATEST_MS:
         raise ValueError(
             f"instant {at_ms} ms lies outside the years {FIRST_YEAR} to {LAST_YEAR}; "
             "give milliseconds (not seconds, not nanoseconds) since 1970-01-01 UTC"
         )
     return datetime.fromtimestamp(at_ms // SECOND_MS, tz)
-
-
-def epoch_ms(at: datetime) -> int:
-    """An aware datetime as epoch milliseconds."""
-    return (at - _EPOCH) // _MILLISECOND
 
 
 def wall_at(tz: ZoneInfo, at_ms: int) -> int:
@@ -121,8 +124,8 @@ def change_between(tz: ZoneInfo, low_ms: int, high_ms: int) -> int:
 @lru_cache(maxsize=8192)
 def gaps_in(tz: ZoneInfo, year: int) -> tuple[Gap, ...]:
     """The gaps that begin in a year of the wall clock, in order."""
-    start = (datetime(year, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
-    end = (datetime(year + 1, 1, 1, tzinfo=UTC) - _EPOCH) // _MILLISECOND
+    start = epoch_ms(datetime(year, 1, 1, tzinfo=UTC))
+    end = epoch_ms(datetime(year + 1, 1, 1, tzinfo=UTC))
     found: list[Gap] = []
     low, low_offset = start - 2 * DAY_MS, offset_at(tz, start - 2 * DAY_MS)
     while low < end + 2 * DAY_MS:
