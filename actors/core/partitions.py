@@ -161,11 +161,13 @@ def downstream_keys(
             return (key_at(down, produced_at_ms),)
         case StaticPartitioning():
             if isinstance(up, StaticPartitioning | DynamicPartitioning):
-                return (_present(up_key),) if up_key in down.keys else ()
+                same = _present(up_key)
+                return (same,) if same in down.keys else ()
             return down.keys
         case DynamicPartitioning():
             if isinstance(up, StaticPartitioning | DynamicPartitioning):
-                return () if flaw_of(_present(up_key)) else (up_key,)
+                same = _present(up_key)
+                return () if flaw_of(same) else (same,)
             return ALL_KNOWN
         case _:
             assert_never(down)
