@@ -68,7 +68,8 @@ class PartitionState:
     """Everything an asset actor holds for one partition.
 
     `latest` maps each upstream to the highest changed version that concerns this partition. `pending` maps an upstream
-    partition that is about to be re-made to the (oldest, newest) wave in which it was announced.
+    partition that is about to be re-made to the (oldest, newest) wave in which it was announced; `since_wave` is the
+    oldest wave that this partition has not dealt with.
     """
 
     partition_key: str | None
@@ -81,6 +82,8 @@ class PartitionState:
     stale_since_ms: int | None = None
     changed_at_ms: int | None = None
     pending: dict[tuple[str, str | None], tuple[int, int]] = field(default_factory=dict)
+    pending_since_ms: int | None = None
+    since_wave: int | None = None
 
     @property
     def version(self) -> int:

@@ -1,0 +1,246 @@
+"""The one decision of the system: given what is known of an asset partition, run its producer, wait, or leave it.
+
+`decide` is a ladder: the first rung that holds gives the answer. It compares levels, never edges: it does not ask what
+just happened but whether what is known now calls for a run. So a message that comes twice, late or out of order
+changes nothing, and a restart needs no replay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from actors.core.backoff import BackoffPolicy, FailureBudget, next_eligible_ms, suspended_until
+from actors.core.freshness import Expiry, ExpiryReason, next_expiry
+from actors.core.graph import AssetSpec, When
+from actors.core.partitions import PartitionKeyError, TimeWindowPartitioning, windows_ago
+from actors.core.quiet_hours import quiet_until
+from actors.core.state import PartitionState
+
+__all__ = [
+    "Decision",
+    "Defaults",
+    "Materialize",
+    "Reason",
+    "Skip",
+    "Staleness",
+    "Wait",
+    "decide",
+    "expiry_of",
+    "is_settled",
+    "newer_upstreams",
+    "staleness",
+]
+
+
+class Reason(StrEnum):
+    """Why a run is needed, why it waits, or why none is needed."""
+
+    UPSTREAM_UPDATED = "upstream-updated"
+    EXPIRED = "expired"
+    MISSING = "missing"
+
+    IN_FLIGHT = "in-flight"
+    SUSPENDED = "suspended"
+    BACKOFF = "backoff"
+    QUIET_HOURS = "quiet-hours"
+    UPSTREAM_PENDING = "upstream-pending"
+    DEBOUNCE = "debounce"
+
+    FRESH = "fresh"
+    NEVER_MADE = "never-made"
+    NOT_OPTED_IN = "not-opted-in"
+    NO_PRODUCER = "no-producer"
+    OUT_OF_LOOKBACK = "out-of-lookback"
+    RUN_CANCELED = "run-canceled"
+
+
+@dataclass(frozen=True, slots=True)
+class Materialize:
+    """Start the producer now."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A run is needed, but not yet; `until_ms` None means until news comes."""
+
+    until_ms: int | None
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """No run is needed; look again at `next_look_ms`, if ever."""
+
+    reason: Reason
+    next_look_ms: int | None = None
+
+
+Decision = Materialize | Wait | Skip
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """The service's policies for assets that name none. `pending_limit_ms` bounds the wait for upstreams in a wave."""
+
+    backoff: BackoffPolicy = BackoffPolicy()
+    budget: FailureBudget = FailureBudget()
+    pending_limit_ms: int = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Staleness:
+    """Why a run is needed (None: it is not) and, if none is, why not."""
+
+    needed: Reason | None
+    otherwise: Reason = Reason.FRESH
+
+
+_SETTLED_WAITS = frozenset({Reason.SUSPENDED, Reason.BACKOFF, Reason.QUIET_HOURS})
+
+
+def is_settled(decision: Decision) -> bool:
+    """Whether those below need not wait for this partition: nothing will be made of it soon."""
+    match decision:
+        case Skip():
+            return True
+        case Wait(reason=reason):
+            return reason in _SETTLED_WAITS
+        case Materialize():
+            return False
+
+
+def expiry_of(spec: AssetSpec, state: PartitionState, now_ms: int) -> Expiry | None:
+    """When what was made stops, or stopped, being fresh; None if never, or if its time window is over.
+
+    The materialization's own policy, if its run returned one, goes before the declared one.
+    """
+    made = state.made
+    if made is None or not _is_in_window(spec, state, now_ms):
+        return None
+    if made.expired_version >= made.version:
+        return Expiry(made.produced_at_ms, made.expired_reason or ExpiryReason.MANUAL)
+    return next_expiry(made.freshness or spec.freshness, made.produced_at_ms)
+
+
+def newer_upstreams(spec: AssetSpec, state: PartitionState) -> tuple[str, ...]:
+    """The considered upstreams that changed in a version above the one this partition was made from."""
+    inputs, latest = state.inputs, state.latest
+    return tuple(u for u in spec.considered if latest.get(u, 0) > inputs.get(u, 0))
+
+
+def staleness(spec: AssetSpec, state: PartitionState, now_ms: int) -> Staleness:
+    """Whether an opted-in asset partition calls for a run, guardrails aside."""
+    auto = spec.auto
+    if auto is None:
+        return Staleness(None, Reason.NOT_OPTED_IN)
+    newer = newer_upstreams(spec, state)
+    if newer and (auto.when is When.ANY or len(newer) == len(spec.considered)):
+        return _unless_dismissed_update(spec, state, newer, now_ms)
+    expiry = expiry_of(spec, state, now_ms)
+    if expiry is not None and expiry.at_ms <= now_ms:
+        return _unless_dismissed_version(state, Reason.EXPIRED)
+    if state.made is None:
+        if auto.on_missing:
+            if not _is_in_window(spec, state, now_ms):
+                return Staleness(None, Reason.OUT_OF_LOOKBACK)
+            return _unless_dismissed_version(state, Reason.MISSING)
+        return Staleness(None, Reason.NEVER_MADE)
+    return Staleness(None, Reason.FRESH)
+
+
+def decide(spec: AssetSpec | None, state: PartitionState, defaults: Defaults, now_ms: int) -> Decision:
+    """The answer for one partition at `now_ms`, always with its reason."""
+    if spec is None:
+        return Skip(Reason.NO_PRODUCER)
+    stale = staleness(spec, state, now_ms)
+    if stale.needed is None or spec.auto is None:
+        return Skip(stale.otherwise, _next_expiry_after(spec, state, now_ms))
+    if state.run_id is not None:
+        return Wait(None, Reason.IN_FLIGHT)
+    if (waiting := _after_failures(spec, state, defaults, now_ms)) is not None:
+        return waiting
+    if spec.auto.quiet_hours is not None and (until := quiet_until(spec.auto.quiet_hours, now_ms)) is not None:
+        return Wait(until, Reason.QUIET_HOURS)
+    if (waiting := _for_upstreams(state, defaults, now_ms)) is not None:
+        return waiting
+    if stale.needed is Reason.UPSTREAM_UPDATED and (until := _debounced_until(spec, state)) is not None and until > now_ms:
+        return Wait(until, Reason.DEBOUNCE)
+    return Materialize(stale.needed)
+
+
+def _next_expiry_after(spec: AssetSpec, state: PartitionState, now_ms: int) -> int | None:
+    expiry = expiry_of(spec, state, now_ms)
+    return expiry.at_ms if expiry is not None and expiry.at_ms > now_ms else None
+
+
+def _is_in_window(spec: AssetSpec, state: PartitionState, now_ms: int) -> bool:
+    """Expiry and absence count for the current time window and `lookbackWindows` before it, not for older ones."""
+    partitioning = spec.partitioning
+    if not isinstance(partitioning, TimeWindowPartitioning) or state.partition_key is None:
+        return True
+    try:
+        ago = windows_ago(partitioning, state.partition_key, now_ms)
+    except PartitionKeyError:
+        return False
+    return 0 <= ago <= (partitioning.lookback_windows or 0)
+
+
+def _unless_dismissed_update(
+    spec: AssetSpec, state: PartitionState, newer: tuple[str, ...], now_ms: int
+) -> Staleness:
+    partitioning = spec.partitioning
+    if (
+        isinstance(partitioning, TimeWindowPartitioning)
+        and partitioning.lookback_windows is not None
+        and not _is_in_window(spec, state, now_ms)
+    ):
+        return Staleness(None, Reason.OUT_OF_LOOKBACK)
+    dismissed = state.dismissed
+    if dismissed is not None and all(state.latest[u] <= dismissed.inputs.get(u, 0) for u in newer):
+        return Staleness(None, Reason.RUN_CANCELED)
+    return Staleness(Reason.UPSTREAM_UPDATED)
+
+
+def _unless_dismissed_version(state: PartitionState, reason: Reason) -> Staleness:
+    if state.dismissed is not None and state.dismissed.version >= state.version:
+        return Staleness(None, Reason.RUN_CANCELED)
+    return Staleness(reason)
+
+
+def _after_failures(spec: AssetSpec, state: PartitionState, defaults: Defaults, now_ms: int) -> Wait | None:
+    failure, auto = state.failure, spec.auto
+    if failure is None or auto is None:
+        return None
+    suspension = suspended_until(
+        auto.failure_budget or defaults.budget, failure.failures, failure.last_failure_at_ms
+    )
+    if suspension is not None and (suspension.until_ms is None or suspension.until_ms > now_ms):
+        return Wait(suspension.until_ms, Reason.SUSPENDED)
+    until = next_eligible_ms(
+        auto.backoff or defaults.backoff, failure.failures, failure.last_failure_at_ms, failure.last_failed_run_id
+    )
+    return Wait(until, Reason.BACKOFF) if until > now_ms else None
+
+
+def _for_upstreams(state: PartitionState, defaults: Defaults, now_ms: int) -> Wait | None:
+    """Hold back while an upstream is about to be re-made in the wave that made this partition stale, or in an older one.
+
+    Waves that began later do not hold it: it would never run below an upstream that is always in flight.
+    """
+    if state.since_wave is None or not any(first <= state.since_wave for first, _ in state.pending.values()):
+        return None
+    until = (state.pending_since_ms or 0) + defaults.pending_limit_ms
+    return Wait(until, Reason.UPSTREAM_PENDING) if until > now_ms else None
+
+
+def _debounced_until(spec: AssetSpec, state: PartitionState) -> int | None:
+    auto = spec.auto
+    if auto is None or auto.debounce_ms is None or state.changed_at_ms is None or state.stale_since_ms is None:
+        return None
+    until = state.changed_at_ms + auto.debounce_ms
+    if auto.max_delay_ms is not None:
+        until = min(until, state.stale_since_ms + auto.max_delay_ms)
+    return until

@@ -1,0 +1,390 @@
+"""What actors say to each other: frozen, slotted dataclasses; events in the past tense, commands imperative.
+
+`pos` is a position in the event stream: it only grows, and it orders news against a snapshot of the catalog. A `wave`
+numbers one change of an asset and everything below it that the change may re-make (law L4). Keys are partition keys;
+times are epoch milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from actors.catalog.store import ActiveRun, AssetRecord, JsonObject, RunRecord, SubmitOutcome
+from actors.core.decide import Decision, Reason
+from actors.core.freshness import Expiry, ExpiryReason
+from actors.core.graph import AssetSpec, WorkflowSpec
+from actors.core.partitions import AllKnown, Partitioning
+from actors.core.state import Cause, Dismissal, FailureRecord, Materialization
+
+Keys = tuple[str | None, ...] | AllKnown
+
+# -- news from the event stream, told to the registry ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AssetProduced:
+    asset_id: str
+    partition_key: str | None
+    made: Materialization
+    pos: int
+
+
+@dataclass(frozen=True, slots=True)
+class AssetExpired:
+    asset_id: str
+    partition_key: str | None
+    version: int
+    reason: ExpiryReason
+    pos: int
+
+
+@dataclass(frozen=True, slots=True)
+class AssetResumed:
+    """Failures and dismissals were forgotten; of every partition when `partition_key` is None."""
+
+    asset_id: str
+    partition_key: str | None
+    pos: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowUpdated:
+    slug: str
+    pos: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequested:
+    """Somebody asked for a run by hand; it is `queued` in the catalog."""
+
+    run_id: str
+    pos: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnqueued:
+    """A run holds the claim of (workflow, partition); `is_started` once it has captured its input versions."""
+
+    run_id: str
+    workflow_slug: str
+    partition_key: str | None
+    pos: int
+    is_started: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unmade:
+    """An asset partition that an ended run should have made and did not."""
+
+    asset_id: str
+    partition_key: str | None
+    failure: FailureRecord | None
+    dismissed: Dismissal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    run_id: str
+    workflow_slug: str
+    partition_key: str | None
+    outcome: str
+    unmade: tuple[Unmade, ...]
+    pos: int
+
+
+StreamNews = (
+    AssetProduced | AssetExpired | AssetResumed | WorkflowUpdated | RunRequested | RunEnqueued | RunEnded
+)
+
+# -- registry to asset ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Configure:
+    """The asset's declaration now; None when nobody here makes it any more."""
+
+    spec: AssetSpec | None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSnapshot:
+    """Of one upstream: for each of its partitions the version in which it last changed and when it was produced."""
+
+    partitioning: Partitioning | None
+    changed: Mapping[str | None, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The catalog's state of an asset as of `pos`; what came after it is told as news."""
+
+    record: AssetRecord
+    upstreams: Mapping[str, UpstreamSnapshot]
+    active: Mapping[str | None, str]
+    pos: int
+    wave: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamChanged:
+    """`cause.asset_id` has a newer version; it concerns these partitions of the receiver."""
+
+    cause: Cause
+    keys: Keys
+    pos: int
+    wave: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamPending:
+    """In this wave, for each of the receiver's partitions: the upstream partitions that are about to be re-made."""
+
+    wave: int
+    pending: Mapping[str | None, tuple[tuple[str, str | None], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSettled:
+    """An upstream partition has dealt with every wave up to `wave`; every partition of it when `every_key`."""
+
+    asset_id: str
+    partition_key: str | None
+    wave: int
+    every_key: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Look again at one partition: a timer said so."""
+
+    partition_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtWindow:
+    """A new time window has begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRefused:
+    """A wanted run was not started: another one, `active_run_id`, has the claim."""
+
+    asset_id: str
+    partition_key: str | None
+    active_run_id: str
+
+
+# -- asset to enqueuer and registry ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WantRun:
+    """An asset partition needs its workflow to run. `version` and `failures` are what the asset knew when it asked."""
+
+    workflow_slug: str
+    partition_key: str | None
+    asset_id: str
+    priority: int
+    reason: Reason
+    causes: tuple[Cause, ...]
+    version: int
+    failures: int
+    expiry: Expiry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawRun:
+    workflow_slug: str
+    partition_key: str | None
+    asset_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    asset_id: str
+    partition_key: str | None
+    wave: int
+
+
+# -- enqueuer and catalog -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """One run to be claimed and launched. With `queued` it is the one that somebody asked for by hand."""
+
+    run_id: str
+    workflow: WorkflowSpec
+    partition_key: str | None
+    trigger: JsonObject
+    wants: tuple[WantRun, ...]
+    priority: int
+    queued: RunRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitRuns:
+    """Time to hand over what is wanted: told by the enqueuer to itself, so that a burst is ordered before it is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunsAnswered:
+    answers: tuple[tuple[RunRequest, SubmitOutcome], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunsLoaded:
+    """Runs that are active, and those asked for by hand and not claimed yet."""
+
+    active: tuple[ActiveRun, ...]
+    queued: tuple[RunRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRunLoaded:
+    run: RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowsKnown:
+    """The workflows the enqueuer may run, by slug: what it needs to know of their pools."""
+
+    workflows: Mapping[str, WorkflowSpec | None]
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRunCanceled:
+    run_id: str
+
+
+# -- registry, catalog and supervisor -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowsLoaded:
+    workflows: tuple[WorkflowSpec, ...]
+    active: tuple[ActiveRun, ...]
+    pos: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowLoaded:
+    slug: str
+    workflow: WorkflowSpec | None
+
+
+@dataclass(frozen=True, slots=True)
+class AssetsLoaded:
+    """Records of assets and of their upstreams, as of `pos`; `asset_ids` are those that asked."""
+
+    asset_ids: tuple[str, ...]
+    records: Mapping[str, AssetRecord]
+    active: tuple[ActiveRun, ...]
+    pos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """Compare the graph and the active runs with the catalog: the fallback for news that never came."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadAsset:
+    """The asset's own knowledge is outdated: read it from the catalog again."""
+
+    asset_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildFailed:
+    """A child stopped because of an exception."""
+
+    name: str
+    error: str
+    asset_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RestartAsset:
+    asset_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartChildren:
+    """Start the children in order; the answer is when all run."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopChildren:
+    """Stop the children in reverse order; the answer is when none runs."""
+
+
+# -- questions (asked from the edges, always with a timeout) --------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DumpAsset:
+    """Asked of the registry: the ref of the asset's actor and its node; asked of an asset: `AssetDump`."""
+
+    asset_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListAssets:
+    """Asked of the registry: the ids of all assets in the graph that have an actor."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountQueue:
+    """Asked of the enqueuer: `QueueDump`."""
+
+
+@dataclass(frozen=True, slots=True)
+class IsLoaded:
+    """Asked of the registry: whether graph and assets have been read from the catalog."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDump:
+    active: tuple[ActiveRun, ...]
+    wanted: tuple[tuple[str, str | None, int], ...]
+    queued: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionEntry:
+    """One decision as it was taken: `cause` says which news led to the look, `next_look_ms` when the next one is due."""
+
+    at_ms: int
+    decision: Decision
+    cause: str
+    next_look_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionDump:
+    partition_key: str | None
+    state: str
+    reason: str
+    made: Materialization | None
+    expires: Expiry | None
+    latest: Mapping[str, int]
+    causes: tuple[Cause, ...]
+    pending: tuple[tuple[str, str | None], ...]
+    in_flight_run_id: str | None
+    failures: int
+    budget_left: int
+    next_eligible_ms: int | None
+    is_wanted: bool
+    decisions: tuple[DecisionEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AssetDump:
+    asset_id: str
+    spec: AssetSpec | None
+    mailbox_depth: int
+    is_loaded: bool
+    partitions: tuple[PartitionDump, ...] = field(default_factory=tuple)
