@@ -1,0 +1,85 @@
+"""What actors report about themselves. Logs, metrics and the simulation's trace are made from these calls alone.
+
+Calls come from any dispatcher thread and must neither block nor raise.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from actors.core.decide import Decision, Reason
+
+__all__ = ["Observer"]
+
+
+class Observer(Protocol):
+    def decided(
+        self,
+        *,
+        asset_id: str,
+        workflow_slug: str | None,
+        partition_key: str | None,
+        decision: Decision,
+        cause: str,
+        run_id: str | None,
+        failures: int,
+        next_look_ms: int | None,
+        is_news: bool,
+    ) -> None:
+        """A decision was taken; `cause` names the news behind it; `is_news` is False when nothing changed by it."""
+
+    def run_submitted(
+        self,
+        *,
+        run_id: str,
+        workflow_slug: str,
+        partition_key: str | None,
+        trigger: str,
+        reason: str,
+        asset_ids: tuple[str, ...],
+        waited_ms: int | None,
+    ) -> None:
+        """A run was claimed and handed to the launcher, `waited_ms` after the event that called for it."""
+
+    def run_deduplicated(
+        self, *, workflow_slug: str, partition_key: str | None, asset_id: str, because: str
+    ) -> None:
+        """A wanted run was not started: one is active already, or what it was wanted for has been made."""
+
+    def run_delayed(self, *, workflow_slug: str, partition_key: str | None, limit: str) -> None:
+        """A wanted run waits for a slot of `limit` (`global`, `workflow` or `pool:NAME`)."""
+
+    def run_ended(
+        self,
+        *,
+        run_id: str,
+        workflow_slug: str,
+        partition_key: str | None,
+        trigger: str,
+        reason: str,
+        outcome: str,
+        duration_ms: int | None,
+    ) -> None: ...
+
+    def failed(self, *, asset_id: str, partition_key: str | None, failures: int, reason: Reason) -> None:
+        """An asset partition now waits because of failures: `backoff` or `suspended`."""
+
+    def stale_changed(self, delta: int) -> None:
+        """So many more (or fewer) asset partitions are stale."""
+
+    def queue_changed(self, *, active: int, queued: int) -> None: ...
+
+    def dead_letter(self, *, reason: str) -> None:
+        """An event that could not be read was put aside."""
+
+    def undelivered(self, *, message: str, receiver: str) -> None:
+        """A message to an actor that had stopped; it knows all from the catalog when it is back."""
+
+    def child_restarted(self, *, name: str, error: str, restarts: int) -> None: ...
+
+    def workflow_changed(self, *, slug: str, change: str) -> None:
+        """`change` is `loaded`, `updated`, `removed` or `refused: reason`."""
+
+    def catalog_unavailable(self, *, error: str) -> None: ...
+
+    def catalog_available(self) -> None: ...
