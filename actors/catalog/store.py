@@ -22,16 +22,21 @@ __all__ = [
     "BasisOutdated",
     "Busy",
     "CatalogUnavailable",
+    "Gone",
+    "HistoryEntry",
     "Json",
     "JsonObject",
     "LimitReached",
     "Limits",
     "NewMaterialization",
     "NewRun",
+    "Produced",
+    "PutResult",
     "Recorded",
     "RunFenced",
     "RunRecord",
     "RunStatus",
+    "Source",
     "StepRecord",
     "StepStatus",
     "Store",
@@ -152,7 +157,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run to be claimed and created. `trigger` is `{"type", "reason", "assetId", "upstream", ...}`."""
+    """A run to be claimed and created. `trigger` is `{"type", "reason", "assetId", "upstream", ...}`.
+
+    `upstreams` are the assets it will read: should it be canceled before it starts, their versions of then are what was
+    dismissed. `queued` says that it was asked for by hand (`queue_run`) and must still be known as such.
+    """
 
     run_id: str
     workflow_slug: str
@@ -162,7 +171,9 @@ class NewRun:
     created_at_ms: int
     limits: Limits
     pools: tuple[str, ...] = ()
+    upstreams: tuple[str, ...] = ()
     basis: tuple[Basis, ...] = ()
+    queued: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +226,15 @@ class StepRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Produced:
+    """One materialization that a run recorded."""
+
+    asset_id: str
+    partition_key: str | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """One run. `inputs` are the upstream versions captured when it started; `produced` what it recorded so far."""
 
@@ -230,6 +250,7 @@ class RunRecord:
     error: str | None = None
     inputs: Mapping[str, int] = field(default_factory=dict)
     steps: tuple[StepRecord, ...] = ()
+    produced: tuple[Produced, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +378,7 @@ class Store(Protocol):
         status: RunStatus | None = None,
         limit: int = 50,
     ) -> list[RunRecord]:
-        """Newest first, without steps."""
+        """Newest first, without steps and without what they produced."""
 
     def audit(self, *, limit: int = 50) -> list[AuditEntry]:
         """Newest first."""

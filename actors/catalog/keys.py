@@ -1,0 +1,116 @@
+"""The names of everything that one catalog keeps on the server. The Lua prelude builds the same names.
+
+=====================  =======  ==========================================================================
+`P:workflows`          hash     slug → definition (JSON)
+`P:workflow-sources`   hash     slug → `{source, hash}`
+`P:counters`           hash     asset id → the highest version given out
+`P:asset:ID`           hash     `made:K`, `failed:K`, `dismissed:K`, `expired:K` → JSON; K is the partition or ''
+`P:history:ID`         list     the latest materializations, newest first
+`P:seen:SHA1`          string   what an outsider's dedupe key was recorded as; expires
+`P:run:ID`             hash     one run
+`P:steps:ID`           hash     `step:S` → JSON, `rank:S` → its place
+`P:produced:ID`        hash     step, asset, partition → what the run recorded
+`P:runs`               zset     every run by creation
+`P:queued`             zset     runs that were asked for by hand and are not claimed yet
+`P:ended`              zset     runs that are over, by their end; the oldest are dropped
+`P:claims`             hash     workflow, partition → the run that holds the claim
+`P:active`             set      active runs; `P:active:workflow:SLUG` and `P:active:pool:NAME` are subsets
+`P:events`             stream   what happened
+`P:dead-letters`       stream   entries of `P:events` that could not be read
+`P:audit`              stream   one entry for each auto-triggered run
+`P:service`            string   heartbeat of the running service; expires
+`P:control`            list     what commands ask of the service; `P:control:reply:ID` are the answers
+=====================  =======  ==========================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["UNIT", "Keys", "partition_field", "partition_of"]
+
+UNIT: Final = "\x1f"
+"""Between the parts of a composed field. No id holds it: it is not printable."""
+
+
+def partition_field(partition_key: str | None) -> str:
+    """How a partition key is written in a field's name; the one partition of an unpartitioned asset is ''."""
+    return partition_key or ""
+
+
+def partition_of(field: str) -> str | None:
+    return field or None
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Key names under one prefix."""
+
+    prefix: str
+
+    def __post_init__(self) -> None:
+        if not self.prefix:
+            raise ValueError("the prefix of the catalog's keys is empty; give it a name such as 'headwater'")
+
+    @property
+    def workflows(self) -> str:
+        return f"{self.prefix}:workflows"
+
+    @property
+    def workflow_sources(self) -> str:
+        return f"{self.prefix}:workflow-sources"
+
+    @property
+    def counters(self) -> str:
+        return f"{self.prefix}:counters"
+
+    @property
+    def runs(self) -> str:
+        return f"{self.prefix}:runs"
+
+    @property
+    def queued(self) -> str:
+        return f"{self.prefix}:queued"
+
+    @property
+    def active(self) -> str:
+        return f"{self.prefix}:active"
+
+    @property
+    def events(self) -> str:
+        return f"{self.prefix}:events"
+
+    @property
+    def dead_letters(self) -> str:
+        return f"{self.prefix}:dead-letters"
+
+    @property
+    def audit(self) -> str:
+        return f"{self.prefix}:audit"
+
+    @property
+    def service(self) -> str:
+        return f"{self.prefix}:service"
+
+    @property
+    def control(self) -> str:
+        return f"{self.prefix}:control"
+
+    def asset(self, asset_id: str) -> str:
+        return f"{self.prefix}:asset:{asset_id}"
+
+    def history(self, asset_id: str) -> str:
+        return f"{self.prefix}:history:{asset_id}"
+
+    def run(self, run_id: str) -> str:
+        return f"{self.prefix}:run:{run_id}"
+
+    def steps(self, run_id: str) -> str:
+        return f"{self.prefix}:steps:{run_id}"
+
+    def produced(self, run_id: str) -> str:
+        return f"{self.prefix}:produced:{run_id}"
+
+    def control_reply(self, request_id: str) -> str:
+        return f"{self.prefix}:control:reply:{request_id}"

@@ -1,0 +1,45 @@
+-- Put in front of every script of the catalog when it is loaded.
+--
+-- KEYS[1]  the prefix under which every key of one catalog lives. The names behind it are built here, because which
+--          asset, run, workflow and pool a script touches is only known inside it; so a Redis Cluster is not served.
+-- ARGV[1]  the arguments as one JSON object. What is stored or published as JSON comes in as text, made by Python, and
+--          is passed on as it is: cjson would turn [] into {} and shorten long numbers.
+local args = cjson.decode(ARGV[1])
+local UNIT = '\31'
+
+local function key(...)
+  return KEYS[1] .. ':' .. table.concat({...}, ':')
+end
+
+local function int(number)
+  return string.format('%.0f', number)
+end
+
+local function counter(asset_id)
+  return tonumber(redis.call('HGET', key('counters'), asset_id) or '0')
+end
+
+-- The JSON text of {asset id: version}: from `captured` where it is there, else the counter now.
+local function versions_text(asset_ids, captured)
+  local parts = {}
+  for _, asset_id in ipairs(asset_ids) do
+    local version = captured and captured[asset_id] or counter(asset_id)
+    parts[#parts + 1] = cjson.encode(asset_id) .. ':' .. int(version)
+  end
+  return '{' .. table.concat(parts, ',') .. '}'
+end
+
+-- A JSON field of an asset's hash, or nil.
+local function asset_field(asset_id, kind, partition)
+  local text = redis.call('HGET', key('asset', asset_id), kind .. ':' .. partition)
+  return text and cjson.decode(text) or nil
+end
+
+local function publish(event_type, data, ...)
+  redis.call('XADD', key('events'), 'MAXLEN', '~', args.eventsLimit, '*', 'type', event_type, 'data', data, ...)
+end
+
+local function create_run(run_id, status)
+  redis.call('HSET', key('run', run_id), 'status', status, unpack(args.fields))
+  redis.call('ZADD', key('runs'), args.createdAtMs, run_id)
+end

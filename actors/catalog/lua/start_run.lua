@@ -1,0 +1,21 @@
+-- Marks an enqueued run running, captures the latest versions of its upstreams, publishes `workflow.run.started`.
+--
+-- KEYS, ARGV  see prelude.lua
+-- args        runId, upstreams [ids], nowMs, token, eventType, eventData (JSON text), eventsLimit
+-- returns     {'started', inputs (JSON text)} or {'fenced', status or 'unknown'}
+-- atomic      the check, the capture and the mark: an update after it is newer than what the run reads
+local run_key = key('run', args.runId)
+local status, token, inputs = unpack(redis.call('HMGET', run_key, 'status', 'startToken', 'inputs'))
+-- The same call sent again after its answer was lost; another worker's call has another token.
+if status == 'running' and token == args.token then
+  return {'started', inputs}
+end
+if status ~= 'enqueued' then
+  return {'fenced', status or 'unknown'}
+end
+inputs = versions_text(args.upstreams)
+redis.call(
+  'HSET', run_key, 'status', 'running', 'startedAtMs', int(args.nowMs), 'inputs', inputs, 'startToken', args.token
+)
+publish(args.eventType, args.eventData, 'inputs', inputs)
+return {'started', inputs}

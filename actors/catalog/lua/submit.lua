@@ -1,0 +1,79 @@
+-- Claims (workflow, partition), takes the slots and creates the run, or says what stands against it.
+--
+-- KEYS, ARGV  see prelude.lua
+-- args        runId, workflow, partition ('' for none), queued (must have been asked for by hand), createdAtMs,
+--             fields [name, value, ...] of the run's hash, pools [names], poolsText, upstreamsText (JSON texts),
+--             basis [{assetId, partition, version, failures}], maxRuns, poolLimits [{name, max}], eventType,
+--             eventData (JSON text), eventsLimit, auditLimit; maybe maxWorkflowRuns, audit (JSON text of the trigger)
+-- returns     {'submitted', run id} | {'busy', run id} | {'limit', name} | {'outdated', asset ids...} | {'gone', reason}
+-- atomic      every check together with the claim: two submits of one run key cannot both pass, limits cannot be exceeded
+local run_key = key('run', args.runId)
+local known = redis.call('HMGET', run_key, 'status', 'workflow', 'partition')
+local status, workflow, partition = known[1], known[2] or args.workflow, known[3] or args.partition
+
+-- A submit whose answer was lost is sent again.
+if status == 'enqueued' or status == 'running' then
+  return {'submitted', args.runId}
+end
+if status and status ~= 'queued' then
+  return {'gone', 'the run is ' .. status .. ' already'}
+end
+if args.queued and not status then
+  return {'gone', 'the run is not known any more'}
+end
+if status and redis.call('HEXISTS', key('workflows'), workflow) == 0 then
+  return {'gone', 'workflow ' .. workflow .. ' was removed'}
+end
+
+local outdated = {}
+for _, basis in ipairs(args.basis) do
+  local made = asset_field(basis.assetId, 'made', basis.partition)
+  local failed = asset_field(basis.assetId, 'failed', basis.partition)
+  if (made and made.version or 0) ~= basis.version or (failed and failed.failures or 0) ~= basis.failures then
+    outdated[#outdated + 1] = basis.assetId
+  end
+end
+if #outdated > 0 then
+  return {'outdated', unpack(outdated)}
+end
+
+local claim = workflow .. UNIT .. partition
+local holder = redis.call('HGET', key('claims'), claim)
+if holder then
+  return {'busy', holder}
+end
+
+local workflow_runs = key('active', 'workflow', workflow)
+if redis.call('SCARD', key('active')) >= args.maxRuns then
+  return {'limit', 'global'}
+end
+if args.maxWorkflowRuns and redis.call('SCARD', workflow_runs) >= args.maxWorkflowRuns then
+  return {'limit', 'workflow'}
+end
+for _, pool in ipairs(args.poolLimits) do
+  if redis.call('SCARD', key('active', 'pool', pool.name)) >= pool.max then
+    return {'limit', 'pool:' .. pool.name}
+  end
+end
+
+if status then
+  redis.call('HSET', run_key, 'status', 'enqueued')
+  redis.call('ZREM', key('queued'), args.runId)
+else
+  create_run(args.runId, 'enqueued')
+end
+redis.call('HSET', run_key, 'pools', args.poolsText, 'upstreams', args.upstreamsText)
+redis.call('HSET', key('claims'), claim, args.runId)
+redis.call('SADD', key('active'), args.runId)
+redis.call('SADD', workflow_runs, args.runId)
+for _, pool in ipairs(args.pools) do
+  redis.call('SADD', key('active', 'pool', pool), args.runId)
+end
+if args.audit then
+  redis.call(
+    'XADD', key('audit'), 'MAXLEN', '~', args.auditLimit, '*', 'atMs', int(args.createdAtMs), 'runId', args.runId,
+    'workflow', workflow, 'partition', partition, 'trigger', args.audit
+  )
+end
+publish(args.eventType, args.eventData)
+return {'submitted', args.runId}

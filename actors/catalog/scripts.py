@@ -1,0 +1,98 @@
+"""The catalog's Lua scripts: loading them from the package, and running them whether or not the server has them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
+
+from redis import Redis
+from redis.exceptions import NoScriptError
+
+__all__ = ["ScriptCall", "ScriptName", "Scripts"]
+
+ScriptName = Literal[
+    "dead_letter",
+    "expire",
+    "finish_run",
+    "put_step",
+    "put_workflow",
+    "queue_run",
+    "record",
+    "remove_workflow",
+    "resume",
+    "start_run",
+    "submit",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Script:
+    text: str
+    sha1: str
+
+
+@cache
+def _load(name: ScriptName) -> _Script:
+    folder = resources.files("actors.catalog") / "lua"
+    prelude = (folder / "prelude.lua").read_text(encoding="utf-8")
+    text = prelude + (folder / f"{name}.lua").read_text(encoding="utf-8")
+    return _Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptCall:
+    """One call to come; `args` is what prelude.lua calls `args`. A value of None is left out: Lua has no word for it."""
+
+    name: ScriptName
+    args: Mapping[str, Any]
+
+    def argument(self) -> str:
+        present = {key: value for key, value in self.args.items() if value is not None}
+        return json.dumps(present, ensure_ascii=False, separators=(",", ":"))
+
+
+class Scripts:
+    """Runs scripts by their hash. A server that does not have one (restarted, SCRIPT FLUSH) is sent the text."""
+
+    def __init__(self, client: Redis, prefix: str) -> None:
+        self._client = client
+        self._prefix = prefix
+
+    def call(self, name: ScriptName, /, **args: Any) -> Any:
+        """Run one script. Raises redis errors."""
+        call = ScriptCall(name, args)
+        try:
+            return self._client.evalsha(_load(name).sha1, 1, self._prefix, call.argument())
+        except NoScriptError:
+            return self._client.eval(_load(name).text, 1, self._prefix, call.argument())
+
+    def call_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Run many, in order and each atomic by itself, in one round trip; a second one for those that the server did
+        not have. The first error of a script is raised when all have run."""
+        if not calls:
+            return []
+        answers = self._send(calls, by_text=False)
+        missing = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if missing:
+            again = self._send([calls[index] for index in missing], by_text=True)
+            for index, answer in zip(missing, again, strict=True):
+                answers[index] = answer
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    def _send(self, calls: Sequence[ScriptCall], *, by_text: bool) -> list[Any]:
+        with self._client.pipeline(transaction=False) as pipe:
+            for call in calls:
+                script = _load(call.name)
+                if by_text:
+                    pipe.eval(script.text, 1, self._prefix, call.argument())
+                else:
+                    pipe.evalsha(script.sha1, 1, self._prefix, call.argument())
+            return pipe.execute(raise_on_error=False)
