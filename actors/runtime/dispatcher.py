@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, Protocol, Self, TypeVar, cast
 import pykka
 
 from actors.runtime import spawning
-from actors.runtime.mailbox import Home, Mailbox, stop_envelope
+from actors.runtime.mailbox import Home, stop_envelope
 from actors.runtime.pinned import PinnedHome
 from actors.runtime.pooled import PooledActor, Tally
 from actors.runtime.worker import RunQueue, serve
@@ -85,15 +85,13 @@ class Dispatcher:
         ]
         self._changed = threading.Condition()  # guards what follows
         self._state = "new"
-        self._live = 0
+        self._live: dict[str, PooledActor] = {}
         self._pinned: dict[PinnedHome, None] = {}
         self._handled_by_stopped_pinned = 0
         self._overflow = 0
 
     def __repr__(self) -> str:
-        return (
-            f"<Dispatcher {self._name}: {self._state}, {self._live} actors on {len(self._threads)} threads>"
-        )
+        return f"<Dispatcher {self._name}: {self._state}, {len(self._live)} actors on {len(self._threads)} threads>"
 
     def __enter__(self) -> Self:
         self.start()
@@ -167,22 +165,18 @@ class Dispatcher:
         deadline = time.monotonic() + timeout_seconds
         with self._changed:
             if self._state in ("stopping", "stopped"):
-                return self._live_refs()
+                return [actor.actor_ref for actor in self._live.values()]
             if self._state == "new":
                 for thread in self._threads:
                     thread.start()
             self._state = "stopping"
-        for ref in self._live_refs():
-            try:
-                ref.tell(pykka.messages._ActorStop())
-            except pykka.ActorDeadError:
-                continue
+        for actor in self._running_actors():
+            actor.actor_inbox.put(stop_envelope())
         if not self._wait_until_empty(deadline - timeout_seconds / 5):
-            for ref in self._live_refs():
-                if isinstance(ref.actor_inbox, Mailbox):
-                    ref.actor_inbox.put_urgent(stop_envelope())
+            for actor in self._running_actors():
+                actor.actor_inbox.put_urgent(stop_envelope())
             self._wait_until_empty(deadline)
-        left = self._live_refs()
+        left = [actor.actor_ref for actor in self._running_actors()]
         if left:
             logger.error(
                 "dispatcher %s stopped with %d actors still in a handler: %s",
@@ -203,7 +197,7 @@ class Dispatcher:
             tallies = [*self._tallies, *(pinned.tally for pinned in self._pinned)]
             return DispatcherStats(
                 threads=len(self._threads),
-                actors=self._live,
+                actors=len(self._live),
                 pinned=len(self._pinned),
                 runnable=self._queue.qsize(),
                 handled=sum(tally.handled for tally in tallies) + self._handled_by_stopped_pinned,
@@ -216,15 +210,15 @@ class Dispatcher:
             if self._state in ("stopping", "stopped"):
                 msg = f"{actor} cannot start: dispatcher {self._name} is {self._state}"
                 raise RuntimeError(msg)
-            self._live += 1
+            self._live[actor.actor_urn] = actor
 
     def schedule(self, actor: PooledActor) -> None:
         self._queue.put(actor)
 
-    def release(self, actor: PooledActor) -> None:  # noqa: ARG002 - the signature of Home
+    def release(self, actor: PooledActor) -> None:
         with self._changed:
-            self._live -= 1
-            if self._live == 0:
+            self._live.pop(actor.actor_urn, None)
+            if not self._live:
                 self._changed.notify_all()
 
     def overflowed(self) -> None:
@@ -248,16 +242,12 @@ class Dispatcher:
 
     def _wait_until_empty(self, deadline: float) -> bool:
         with self._changed:
-            return self._changed.wait_for(lambda: self._live == 0, max(0.0, deadline - time.monotonic()))
+            return self._changed.wait_for(lambda: not self._live, max(0.0, deadline - time.monotonic()))
 
-    def _live_refs(self) -> list[pykka.ActorRef[PooledActor]]:
-        """This dispatcher's running actors, last started first."""
-        return [ref for ref in reversed(pykka.ActorRegistry.get_by_class(PooledActor)) if self._runs(ref)]
-
-    def _runs(self, ref: pykka.ActorRef[PooledActor]) -> bool:
-        inbox = ref.actor_inbox
-        home = inbox.home if isinstance(inbox, Mailbox) else None
-        return home is self or (isinstance(home, PinnedHome) and home.pool is self)
+    def _running_actors(self) -> list[PooledActor]:
+        """Last started first."""
+        with self._changed:
+            return list(reversed(self._live.values()))
 
 
 def spawn_in(home: Home, actor_class: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> pykka.ActorRef[A]:

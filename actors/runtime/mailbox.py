@@ -129,7 +129,11 @@ class Mailbox:
         """Move what arrived behind what is ready; the list to `pop` from, always the same one."""
         ready = self._ready
         arriving = self._arriving
-        if arriving:
+        if len(arriving) == 1:
+            ready.insert(
+                0, arriving.pop(0)
+            )  # the usual case, and quicker; pop(0), as more may have arrived since
+        elif arriving:
             batch = arriving[:]
             del arriving[: len(batch)]
             batch.reverse()
@@ -177,14 +181,20 @@ class Mailbox:
             return True
 
     def _schedule(self) -> None:
-        while self._claim():
-            owner, home = self._owner, self._home
-            if owner is not None and home is not None:
-                home.schedule(owner)
-                return
+        if not self._claim():
+            return
+        owner, home = self._owner, self._home
+        if owner is not None and home is not None:
+            home.schedule(owner)
+        else:
+            self._refuse_late()
+
+    def _refuse_late(self) -> None:
+        """Refuse what was put after `close`. The caller has claimed the turn that nobody else will take."""
+        while True:
             refuse(self._take_all())
             self._scheduled = False
-            if self.empty():
+            if self.empty() or not self._claim():
                 return
 
     def _take_all(self) -> list[Envelope[Any]]:
@@ -260,8 +270,9 @@ class BoundedMailbox(Mailbox):
                     left = deadline - time.monotonic()
                     if left <= 0:
                         msg = (
-                            f"{type(envelope.message).__name__} was not sent: after {self._timeout_seconds} s the "
-                            f"mailbox still has {len(self)} of {self._capacity}; send slower or make it larger"
+                            f"{type(envelope.message).__name__} was not sent: after {self._timeout_seconds} s "
+                            f"the mailbox still holds {len(self)}, its capacity is {self._capacity}; "
+                            "send slower or raise the capacity"
                         )
                         raise MailboxFull(msg)
                     self._room.wait(left)

@@ -105,7 +105,7 @@ class PooledActor(pykka.Actor):
                 tally.deepest = len(ready)
             handle = self._handle_receive
             while handled < limit and not stopped.is_set():
-                if not ready and not mailbox.refill():
+                if not ready:
                     break
                 envelope = ready.pop()
                 handled += 1
