@@ -81,7 +81,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 class _Loader(_SafeLoader):  # type: ignore[misc]
-    """A safe loader that refuses duplicate keys, and merge keys, which can let a small text outgrow memory."""
+    """A safe loader without duplicate keys, and without merge keys: by them a text can outgrow memory."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         if any(key.tag == _MERGE_TAG for key, _ in node.value):
