@@ -4,9 +4,10 @@ Importing it gives `pykka.ActorRegistry` constant-time book-keeping (see `actor_
 """
 
 from actors.runtime.actor_index import find_actor, install
+from actors.runtime.bounded_mailbox import BoundedMailbox, MailboxFull
 from actors.runtime.clock import Clock, SystemClock, VirtualClock
 from actors.runtime.dispatcher import Dispatcher, DispatcherStats, Spawner, default_dispatcher
-from actors.runtime.mailbox import BoundedMailbox, Mailbox, MailboxFull
+from actors.runtime.mailbox import Mailbox
 from actors.runtime.pooled import PooledActor
 from actors.runtime.stepped import SteppedDispatcher, longest_waiting
 from actors.runtime.timers import TimerHandle, Timers, TimerThread, VirtualTimers

@@ -91,7 +91,9 @@ class Dispatcher:
         self._overflow = 0
 
     def __repr__(self) -> str:
-        return f"<Dispatcher {self._name}: {self._state}, {len(self._live)} actors on {len(self._threads)} threads>"
+        return (
+            f"<Dispatcher {self._name} {self._state} actors={len(self._live)} threads={len(self._threads)}>"
+        )
 
     def __enter__(self) -> Self:
         self.start()

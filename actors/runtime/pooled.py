@@ -10,7 +10,8 @@ import pykka
 from pykka import ActorRef, ActorRegistry, Future, ThreadingFuture
 
 from actors.runtime import spawning
-from actors.runtime.mailbox import BoundedMailbox, Mailbox, refuse
+from actors.runtime.bounded_mailbox import BoundedMailbox
+from actors.runtime.mailbox import Mailbox, refuse
 from actors.runtime.stop_flag import StopFlag
 
 logger = logging.getLogger("pykka")

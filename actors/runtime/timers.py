@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from pykka import ActorDeadError, ActorRef
 
+from actors.runtime.bounded_mailbox import never_wait_for_room
 from actors.runtime.clock import Clock, VirtualClock
-from actors.runtime.mailbox import never_wait_for_room
 
 logger = logging.getLogger(__name__)
 

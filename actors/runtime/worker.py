@@ -6,7 +6,8 @@ import logging
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
-from actors.runtime import mailbox, spawning
+from actors.runtime import spawning
+from actors.runtime.bounded_mailbox import never_wait_for_room
 
 if TYPE_CHECKING:
     from actors.runtime.mailbox import Home, Mailbox
@@ -32,7 +33,7 @@ def serve(
             must never wait
             for room in any mailbox
     """
-    mailbox.never_wait_for_room(own_mailbox)
+    never_wait_for_room(own_mailbox)
     spawning.inherit(children_in)
     while (actor := queue.get()) is not None:
         try:
