@@ -72,9 +72,7 @@ def _present(values: Mapping[str, Json]) -> dict[str, Json]:
 def dump_given(new: NewMaterialization) -> str:
     """What the script does not compute of a kept materialization."""
     return dump(
-        _present(
-            {"dataVersion": new.data_version, "runId": new.run_id, "freshness": _dump_policy(new.freshness)}
-        )
+        _present({"dataVersion": new.data_version, "runId": new.run_id, "freshness": _dump_policy(new.freshness)})
     )
 
 

@@ -28,17 +28,16 @@ _HEALTH_CHECK_SECONDS: Final = 30
 def connect(url: str, *, password: str | None = None, socket_timeout_seconds: float = 5.0) -> Redis:
     """A thread-safe client for `redis://`, `rediss://` or `unix://`; nothing is sent yet.
 
-    Text is UTF-8; bytes that are not survive a round trip as lone surrogates, so that one broken entry in the stream can
-    be read and put aside. A command is sent again after a lost connection: every script of the catalog may be repeated.
+    Text is UTF-8; bytes that are not survive a round trip as lone surrogates, so that a broken entry in the stream
+    can be read and put aside. A command is sent again after a lost connection: every script of the catalog may be
+    repeated.
 
     Raises:
         ValueError: the URL's scheme is none of these; the text names the URL without its password.
     """
     scheme = urlsplit(url).scheme
     if scheme not in _SCHEMES:
-        raise ValueError(
-            f"store url {safe_url(url)!r} cannot be used; begin it with redis://, rediss:// or unix://"
-        )
+        raise ValueError(f"store url {safe_url(url)!r} cannot be used; begin it with redis://, rediss:// or unix://")
     # from_url lets what stands in the URL win over what is given here.
     given = {} if password is None else {"password": password}
     return Redis.from_url(

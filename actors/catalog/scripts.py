@@ -46,7 +46,7 @@ def _load(name: ScriptName) -> _Script:
 
 @dataclass(frozen=True, slots=True)
 class ScriptCall:
-    """One call to come; `args` is what prelude.lua calls `args`. A value of None is left out: Lua has no word for it."""
+    """One call to come; `args` is what prelude.lua calls `args`. None is left out: Lua has no word for it."""
 
     name: ScriptName
     args: Mapping[str, Any]

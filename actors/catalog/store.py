@@ -48,11 +48,11 @@ Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 JsonObject = Mapping[str, Json]
 
 
-class CatalogUnavailable(RuntimeError):
+class CatalogUnavailable(RuntimeError):  # noqa: N818 - reads as the event it tells of
     """The server cannot be reached or cannot serve; the message says which server and what to check."""
 
 
-class RunFenced(RuntimeError):
+class RunFenced(RuntimeError):  # noqa: N818 - reads as the event it tells of
     """A write for a run that is not active any more (ended, canceled or lost); it was refused and changed nothing."""
 
 
@@ -324,11 +324,14 @@ class Store(Protocol):
         """Every asset that was ever recorded."""
 
     def resume(self, asset_id: str, partition_key: str | None = None) -> int:
-        """Forget failures and dismissals (of every partition if None), append `asset.resumed`; how many were cleared."""
+        """Forget failures and dismissals (of every partition if None), append `asset.resumed`; of how many."""
+
+    def position(self) -> int:
+        """The place of the last event in the stream: what is read afterwards holds all that was told up to it."""
 
     # runs
     def submit(self, runs: Sequence[NewRun]) -> list[SubmitOutcome]:
-        """Claim and create each run that the claim, the limits and its basis allow; one atomic step each, one round trip.
+        """Claim and create each run that claim, limits and basis allow; one atomic step each, one round trip.
 
         A submitted run is audited and `workflow.run.enqueued` is appended. A `run_id` that is already `queued` (asked
         for by hand) is turned into `enqueued` with the same checks, keeping its parameters and trigger.

@@ -1,0 +1,55 @@
+"""Workflow definitions on the server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import structlog
+
+from actors.catalog.definitions import DefinitionInvalid, WorkflowDefinition, parse_definition
+from actors.catalog.events import WorkflowUpdated
+from actors.catalog.redis_root import RedisRoom
+from actors.catalog.store import PutResult, Source
+
+__all__ = ["RedisDefinitions"]
+
+_log = structlog.get_logger(__name__)
+
+
+class RedisDefinitions(RedisRoom):
+    def put_workflow(self, definition: WorkflowDefinition, *, source: Source, content_hash: str) -> PutResult:
+        result: PutResult = self._call(
+            "put_workflow",
+            slug=definition.slug,
+            definition=definition.canonical_json(),
+            source=json.dumps({"source": source, "hash": content_hash}),
+            **self._told(WorkflowUpdated(slug=definition.slug, content_hash=content_hash)),
+        )
+        return result
+
+    def remove_workflow(self, slug: str) -> bool:
+        return bool(self._call("remove_workflow", slug=slug, **self._told(WorkflowUpdated(slug=slug, removed=True))))
+
+    def workflow(self, slug: str) -> WorkflowDefinition | None:
+        text = self._read("HGET", self._keys.workflows, slug)
+        return None if text is None else self._parse(slug, text)
+
+    def workflows(self) -> list[WorkflowDefinition]:
+        kept: dict[str, str] = self._read("HGETALL", self._keys.workflows)
+        found = []
+        for slug in sorted(kept):
+            try:
+                found.append(self._parse(slug, kept[slug]))
+            except DefinitionInvalid as error:
+                # Written by another version of this program; the others must go on.
+                _log.error("workflow.unreadable", workflow=slug, error=str(error))
+        return found
+
+    def workflow_sources(self) -> dict[str, tuple[Source, str]]:
+        kept: dict[str, str] = self._read("HGETALL", self._keys.workflow_sources)
+        loaded: dict[str, Any] = {slug: json.loads(text) for slug, text in kept.items()}
+        return {slug: (found["source"], found["hash"]) for slug, found in loaded.items()}
+
+    def _parse(self, slug: str, text: str) -> WorkflowDefinition:
+        return parse_definition(text, source=f"workflow {slug} in {self._keys.workflows}")

@@ -1,0 +1,83 @@
+"""What every room of the Redis store shares: the client, the key names, the scripts, and the bounds of what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis import Redis
+
+from actors.catalog.connection import server_errors, server_of
+from actors.catalog.events import Event, encode_data
+from actors.catalog.keys import Keys
+from actors.catalog.scripts import ScriptName, Scripts
+from actors.core.wallclock import DAY_MS
+
+__all__ = ["BATCH", "RedisRoom", "Retention", "position_of"]
+
+BATCH: Final = 500
+"""Most commands in one round trip: enough to hide the latency, few enough to let others in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much is kept. Streams are trimmed roughly (whole nodes of the server), the rest exactly.
+
+    `runs` counts ended runs, `materializations` those of one asset; `seen_for_ms` is how long an outsider's dedupe key
+    is remembered.
+    """
+
+    runs: int = 10_000
+    materializations: int = 200
+    events: int = 100_000
+    audit: int = 10_000
+    dead_letters: int = 10_000
+    seen_for_ms: int = 7 * DAY_MS
+
+    def __post_init__(self) -> None:
+        for name in ("runs", "materializations", "events", "audit", "dead_letters", "seen_for_ms"):
+            value = getattr(self, name)
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+class RedisRoom:
+    """The base of the store's parts."""
+
+    def __init__(self, client: Redis, *, prefix: str, retention: Retention | None = None) -> None:
+        self._client = client
+        self._keys = Keys(prefix)
+        self._retention = retention or Retention()
+        self._scripts = Scripts(client, prefix)
+        self._server = server_of(client)
+
+    def _call(self, name: ScriptName, /, **args: Any) -> Any:
+        with server_errors(self._server):
+            return self._scripts.call(name, **args)
+
+    def _read(self, *command: str | int) -> Any:
+        """One reading command, with the client's usual shape of the answer."""
+        with server_errors(self._server):
+            return self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+    def _read_each(self, commands: Sequence[tuple[str | int, ...]]) -> list[Any]:
+        """Many reading commands, in round trips of `BATCH`."""
+        answers: list[Any] = []
+        for start in range(0, len(commands), BATCH):
+            with server_errors(self._server), self._client.pipeline(transaction=False) as pipe:
+                for command in commands[start : start + BATCH]:
+                    pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+                answers.extend(pipe.execute())
+        return answers
+
+    def _told(self, event: Event) -> dict[str, Any]:
+        """The arguments by which a script publishes an event."""
+        return {"eventType": event.type, "eventData": encode_data(event), "eventsLimit": self._retention.events}
+
+
+def position_of(entry_id: str) -> int:
+    """An entry's place in the stream as one number; later entries have larger ones."""
+    ms, _, sequence = entry_id.partition("-")
+    # The sequence is a 64-bit number of its own: it goes on counting when the server's clock is set back.
+    return (int(ms) << 64) | int(sequence or 0)

@@ -1,0 +1,26 @@
+"""The catalog over Redis or Valkey. Implements `actors.catalog.store.Store`; each room is in a file of its own."""
+
+from __future__ import annotations
+
+from redis import Redis
+
+from actors.catalog.redis_assets import RedisAssets
+from actors.catalog.redis_definitions import RedisDefinitions
+from actors.catalog.redis_root import Retention, position_of
+from actors.catalog.redis_runs import RedisRuns
+from actors.catalog.store import Store
+
+__all__ = ["RedisStore", "Retention", "open_store", "position_of"]
+
+
+class RedisStore(RedisDefinitions, RedisAssets, RedisRuns):
+    """Thread-safe: every call takes a connection of its own from the client's pool, and changes are single scripts.
+
+    Calls are repeated by the client after a lost connection. That is safe: a submit, start, end or record that was
+    carried out although its answer was lost answers as it would have, and changes nothing again.
+    """
+
+
+def open_store(client: Redis, *, prefix: str, retention: Retention | None = None) -> Store:
+    """The store behind its contract."""
+    return RedisStore(client, prefix=prefix, retention=retention)
