@@ -82,7 +82,7 @@ def draw(lines: Sequence[Line], rain: Sequence[tuple[datetime, float]], alerts: 
         *_time_axis(frame),
         *_rain_bars(frame, rain),
         *(part for n, line in enumerate(lines) for part in _curve(frame, line, _stroke(n))),
-        *(_mark(frame, alert) for alert in alerts if frame.first <= alert.at <= frame.last),
+        *(_mark(frame, alert) for alert in alerts if frame.first <= alert.at),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -173,7 +173,8 @@ def _curve(frame: _Frame, line: Line, stroke: str) -> Iterator[str]:
 
 
 def _mark(frame: _Frame, alert: Alert) -> str:
-    x, y = frame.x(alert.at), frame.y(alert.level_cm) - 5
+    # A line's last point is the mean of some seconds, and a crest may lie within them.
+    x, y = frame.x(min(alert.at, frame.last)), frame.y(alert.level_cm) - 5
     said = f"{alert.severity}: {alert.station}, {alert.level_cm:.1f} cm at {alert.at:%H:%M:%S}"
     label_x = min(max(x, _LEFT + 12), _RIGHT - 12)
     return (

@@ -91,9 +91,7 @@ def instant(job: JobContext, name: str) -> datetime:
     except ValueError:
         at = None
     if at is None or at.tzinfo is None:
-        raise ParameterError(
-            f"parameter {name!r} must be an instant such as 2026-11-24T21:05:00Z, got {value!r}"
-        )
+        raise ParameterError(f"parameter {name!r} must be an instant such as 2026-11-24T21:05:00Z, got {value!r}")
     return at.astimezone(UTC)
 
 

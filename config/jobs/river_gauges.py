@@ -54,10 +54,7 @@ def sample(job: JobContext) -> dict[str, object]:
     before = len(rows)
     for at in _instants(start, min(now, end - timedelta(seconds=1))):
         if iso(at) not in seen:
-            rows += [
-                [r.station, iso(at), str(r.level_mm), str(r.flow_lps), str(r.rain_tips)]
-                for r in readings_at(at)
-            ]
+            rows += [[r.station, iso(at), str(r.level_mm), str(r.flow_lps), str(r.rain_tips)] for r in readings_at(at)]
     write_atomically(path, table(RAW_COLUMNS, rows))
     keep_newest(folder, "*.csv", int(number(job, "keepMinutes", 2880)))
     return asset("gauges.raw", job, {"path": str(path), "readings": len(rows), "added": len(rows) - before})
@@ -145,9 +142,7 @@ def alerts(job: JobContext) -> dict[str, object]:
     path = output_folder(job, "alerts") / file_name(key, ".json")
     write_atomically(path, content)
     floods = sum(alert["severity"] == "flood" for alert in found)
-    return asset(
-        "gauges.alerts", job, {"path": str(path), "alerts": len(found), "floods": floods}, digest(content)
-    )
+    return asset("gauges.alerts", job, {"path": str(path), "alerts": len(found), "floods": floods}, digest(content))
 
 
 _Reading = tuple[str, float, float, float]  # observed_at, level_cm, flow_m3s, rain_mm

@@ -64,16 +64,12 @@ def publish(job: JobContext) -> dict[str, object]:
     recent = _latest(_traces(output_folder(job, "hourly")), timedelta(minutes=_RECENT_MINUTES))
     up_to = max((points[-1][0] for points in recent.values()), default=None)
     said = f"Readings up to {iso(up_to)}." if up_to else "There are no readings yet."
-    report = (
-        f"# River report\n\n**{headline}** {said}\n\n![River levels]({picture.name})\n\n{summary.strip()}\n"
-    )
+    report = f"# River report\n\n**{headline}** {said}\n\n![River levels]({picture.name})\n\n{summary.strip()}\n"
     numbers = to_json(
         {
             "headline": headline,
             "readingsUpTo": iso(up_to) if up_to else None,
-            "recentLevelsCm": {
-                s: [[iso(at), level] for at, level, _ in points] for s, points in recent.items()
-            },
+            "recentLevelsCm": {s: [[iso(at), level] for at, level, _ in points] for s, points in recent.items()},
         }
     )
     folder = output_folder(job, "report")
