@@ -81,7 +81,7 @@ class EventInvalid(ValueError):  # noqa: N818 - as `DefinitionInvalid`
 class AssetProduced(WireEvent):
     """A partition was made. Without `version` an outsider appended it, and it has not been recorded yet.
 
-    `changedVersion` is the version in which the data last differed; `inputs` are the versions of the upstreams
+    `changedVersion` is the version in which the data last differed; `inputs` are the upstream versions
     that it was made from.
     """
 

@@ -1,0 +1,212 @@
+"""The groups of settings: what each key means is told in `config/default.toml`; here are its type and its bounds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_serializer, field_validator, model_validator
+
+from actors.core.backoff import BackoffPolicy, FailureBudget
+
+__all__ = [
+    "BackoffSettings",
+    "ConcurrencySettings",
+    "ControlSettings",
+    "DispatcherSettings",
+    "FailureBudgetSettings",
+    "HistorySettings",
+    "LogSettings",
+    "MetricsSettings",
+    "PathSetting",
+    "RedisSettings",
+    "RefreshSettings",
+    "ShutdownSettings",
+    "StreamSettings",
+    "SupervisionSettings",
+    "WorkerSettings",
+]
+
+_YEAR_MS: Final = 366 * 24 * 60 * 60 * 1_000
+_SCHEMES: Final = ("redis", "rediss", "unix")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]*")
+
+
+def _digits(value: Any) -> Any:
+    # A variable such as HEADWATER_CONCURRENCY__POOLS__GPU arrives as text.
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else value
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"{text!r} cannot be used; write letters, digits, ':', '.', '_' and '-'")
+    return text
+
+
+# The other types are strict, so that `max_runs = true` is an error; a path has no other way in than as text.
+PathSetting = Annotated[Path, Field(strict=False)]
+OptionalPath = Annotated[Path | None, Field(strict=False), BeforeValidator(lambda value: value or None)]
+Name = Annotated[str, Field(max_length=100), BeforeValidator(_name)]
+Limit = Annotated[int, Field(ge=1, le=100_000), BeforeValidator(_digits)]
+Length = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Milliseconds = Annotated[int, Field(ge=1, le=_YEAR_MS)]
+
+
+class Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class RedisSettings(Group):
+    """The server. A password in `url` stays out of the repr and of dumps; `safe_url` is for logs."""
+
+    url: Annotated[str, Field(max_length=2_000)] = "embedded"
+    prefix: Name = "headwater"
+    password_file: OptionalPath = None
+    socket_timeout_seconds: Annotated[float, Field(ge=0.1, le=600)] = 5.0
+    append_fsync: Literal["everysec", "always"] = "everysec"
+
+    @field_validator("url")
+    @classmethod
+    def _readable_url(cls, url: str) -> str:
+        if url == "embedded":
+            return url
+        # The text of an error must not hold the URL: it may hold a password.
+        try:
+            parts = urlsplit(url)
+            parts.port  # noqa: B018 - reading it checks it
+        except ValueError as error:
+            raise ValueError("the URL cannot be read; write 'embedded' or redis://HOST:PORT/0") from error
+        if parts.scheme not in _SCHEMES:
+            raise ValueError("write 'embedded', or a URL that begins with redis://, rediss:// or unix://")
+        if not (parts.path if parts.scheme == "unix" else parts.hostname):
+            raise ValueError("the URL names no server; write for example redis://127.0.0.1:6379/0")
+        return url
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        if self.password_file is not None and self.is_embedded:
+            raise ValueError("password_file has no effect on an embedded server; remove it")
+        if self.password_file is not None and self._parts.password is not None:
+            raise ValueError("both url and password_file hold a password; keep one of them")
+        return self
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the service starts a server of its own, with its files in `data_dir`."""
+        return self.url == "embedded"
+
+    @property
+    def _parts(self) -> SplitResult:
+        return urlsplit(self.url)
+
+    @property
+    def safe_url(self) -> str:
+        """`url` with stars for the password (and for values of the query, where one may be too)."""
+        if self.is_embedded:
+            return self.url
+        parts = self._parts
+        user, at, host = parts.netloc.rpartition("@")
+        if ":" in user:
+            user = user.partition(":")[0] + ":***"
+        query = re.sub(r"=[^&]*", "=***", parts.query)
+        return urlunsplit((parts.scheme, user + at + host, parts.path, query, ""))
+
+    @field_serializer("url")
+    def _without_password(self, _: str) -> str:
+        return self.safe_url
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        return [(name, self.safe_url if name == "url" else value) for name, value in super().__repr_args__()]
+
+
+class ConcurrencySettings(Group):
+    max_runs: Limit = 8
+    workflows: dict[str, Limit] = Field(default_factory=dict)
+    pools: dict[str, Limit] = Field(default_factory=dict)
+
+
+class WorkerSettings(Group):
+    processes: Annotated[int, Field(ge=1, le=1_024)] = 2
+    max_tasks_per_process: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    start_method: Literal["forkserver", "spawn", "fork"] = "forkserver"
+
+
+class DispatcherSettings(Group):
+    threads: Annotated[int, Field(ge=1, le=256)] = 2
+    batch: Annotated[int, Field(ge=1, le=100_000)] = 64
+    mailbox_capacity: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
+
+
+class BackoffSettings(Group):
+    base_ms: Milliseconds = 1_000
+    max_ms: Milliseconds = 300_000
+    multiplier: Annotated[float, Field(ge=1, le=1_000, allow_inf_nan=False)] = 2.0
+    jitter: bool = True
+
+    @model_validator(mode="after")
+    def _cap_above_base(self) -> Self:
+        self.to_policy()
+        return self
+
+    def to_policy(self) -> BackoffPolicy:
+        return BackoffPolicy(self.base_ms, self.max_ms, self.multiplier, self.jitter)
+
+
+class FailureBudgetSettings(Group):
+    failures: Annotated[int, Field(ge=1, le=10_000)] = 5
+    cool_off_ms: Annotated[int, Field(ge=0, le=_YEAR_MS)] = 0
+
+    def to_policy(self) -> FailureBudget:
+        return FailureBudget(self.failures, self.cool_off_ms or None)
+
+
+class RefreshSettings(Group):
+    interval_seconds: Annotated[float, Field(ge=1, le=86_400)] = 60.0
+    watch_seconds: Annotated[float, Field(ge=0.1, le=3_600)] = 2.0
+
+
+class StreamSettings(Group):
+    events: Name = "events"
+    dead_letters: Name = "dead-letters"
+    audit: Name = "audit"
+    events_max_length: Length = 100_000
+    dead_letters_max_length: Length = 10_000
+    audit_max_length: Length = 100_000
+    group: Name = "headwater"
+    batch: Annotated[int, Field(ge=1, le=10_000)] = 256
+
+    @model_validator(mode="after")
+    def _three_streams(self) -> Self:
+        if len({self.events, self.dead_letters, self.audit}) < 3:
+            raise ValueError("events, dead_letters and audit are three streams; give each a name of its own")
+        return self
+
+
+class HistorySettings(Group):
+    materializations: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    runs: Annotated[int, Field(ge=1, le=100_000_000)] = 10_000
+
+
+class LogSettings(Group):
+    format: Literal["auto", "console", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class MetricsSettings(Group):
+    port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
+
+
+class SupervisionSettings(Group):
+    max_restarts: Annotated[int, Field(ge=0, le=10_000)] = 5
+    period_seconds: Annotated[float, Field(ge=0.1, le=86_400)] = 60.0
+
+
+class ShutdownSettings(Group):
+    grace_seconds: Annotated[float, Field(ge=0, le=86_400)] = 20.0
+
+
+class ControlSettings(Group):
+    timeout_seconds: Annotated[float, Field(ge=0.1, le=600)] = 5.0

@@ -1,0 +1,252 @@
+"""The settings of the service, and the only place that reads configuration files and the environment.
+
+Layers, each over the one before it: `config/default.toml` < the files given, in order < `HEADWATER_*` variables. A
+variable names a key in capitals, with two underscores between a group and its key: `HEADWATER_REDIS__URL`. A relative
+path is relative to the file that sets it, in a variable to the working directory.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings import SettingsError as UndecodableVariable
+
+from actors.core.backoff import BackoffPolicy, FailureBudget
+from actors.setting_groups import (
+    BackoffSettings,
+    ConcurrencySettings,
+    ControlSettings,
+    DispatcherSettings,
+    FailureBudgetSettings,
+    HistorySettings,
+    LogSettings,
+    MetricsSettings,
+    PathSetting,
+    RedisSettings,
+    RefreshSettings,
+    ShutdownSettings,
+    StreamSettings,
+    SupervisionSettings,
+    WorkerSettings,
+)
+
+__all__ = ["DEFAULT_FILE", "RedisSettings", "Settings", "SettingsError", "load_settings"]
+
+# Beside the package in a checkout; an installed wheel has none, and the defaults below say the same.
+DEFAULT_FILE: Final = Path(__file__).resolve().parents[1] / "config" / "default.toml"
+_PREFIX: Final = "HEADWATER_"
+_FILES_VARIABLE: Final = "HEADWATER_CONFIG"
+# Tables with keys of the user's own.
+_TABLES: Final = (("concurrency", "workflows"), ("concurrency", "pools"))
+_PATHS: Final = (("data_dir",), ("workflows_dir",), ("jobs_dir",), ("redis", "password_file"))
+
+Key = tuple[str, ...]
+
+
+class SettingsError(ValueError):
+    """The settings cannot be used: a line for each problem, with the file or variable, the key and the reason."""
+
+
+class Settings(BaseSettings):
+    """All settings; build them with `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", strict=True, env_prefix=_PREFIX, env_nested_delimiter="__"
+    )
+
+    data_dir: PathSetting = Path("data")
+    workflows_dir: PathSetting = Path("workflows")
+    jobs_dir: PathSetting = Path("jobs")
+    redis: RedisSettings = RedisSettings()
+    concurrency: ConcurrencySettings = ConcurrencySettings()
+    workers: WorkerSettings = WorkerSettings()
+    dispatcher: DispatcherSettings = DispatcherSettings()
+    backoff: BackoffSettings = BackoffSettings()
+    failure_budget: FailureBudgetSettings = FailureBudgetSettings()
+    refresh: RefreshSettings = RefreshSettings()
+    streams: StreamSettings = StreamSettings()
+    history: HistorySettings = HistorySettings()
+    log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    supervision: SupervisionSettings = SupervisionSettings()
+    shutdown: ShutdownSettings = ShutdownSettings()
+    control: ControlSettings = ControlSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is passed in: `load_settings` reads the layers, to be able to say where a bad value is from."""
+        return (init_settings,)
+
+    def backoff_policy(self) -> BackoffPolicy:
+        """The backoff of assets that declare none."""
+        return self.backoff.to_policy()
+
+    def budget_policy(self) -> FailureBudget:
+        """The failure budget of assets that declare none."""
+        return self.failure_budget.to_policy()
+
+    def read_redis_password(self) -> str | None:
+        """The content of `redis.password_file` without its line end; None if there is no such setting.
+
+        Raises:
+            SettingsError: the file cannot be read, or is empty.
+        """
+        path = self.redis.password_file
+        if path is None:
+            return None
+        password = _read_text(path).rstrip("\r\n")
+        if not password:
+            raise SettingsError(f"{path}: the password file is empty; write the password into it")
+        return password
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """What one file or variable sets; `source` is its name for errors, `base` what relative paths start from."""
+
+    source: str
+    base: Path
+    values: dict[str, Any]
+
+
+def load_settings(config_files: Sequence[Path] = (), environ: Mapping[str, str] | None = None) -> Settings:
+    """Read every layer. `environ` is `os.environ` unless given; without files, `HEADWATER_CONFIG` names them.
+
+    Raises:
+        SettingsError: a file cannot be read, a key is unknown, or a value is bad.
+    """
+    environ = os.environ if environ is None else environ
+    named = [Path(name) for name in environ.get(_FILES_VARIABLE, "").split(os.pathsep) if name]
+    files = [*([DEFAULT_FILE] if DEFAULT_FILE.is_file() else []), *(config_files or named)]
+    layers = [*map(_read_file, files), *_read_variables(environ)]
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        _merge(merged, _with_absolute_paths(layer.values, layer.base))
+    try:
+        return Settings(**merged)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_lines(error, layers))) from None
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: the file cannot be read: {error}") from None
+
+
+def _read_file(path: Path) -> _Layer:
+    try:
+        values = tomllib.loads(_read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: this is no TOML: {error}") from None
+    return _Layer(str(path), path.absolute().parent, values)
+
+
+def _read_variables(environ: Mapping[str, str]) -> Iterator[_Layer]:
+    reader = EnvSettingsSource(Settings)
+    # Sorted, so that a variable for a whole group comes before those for its keys.
+    for name in sorted(environ):
+        if not name.startswith(_PREFIX) or name == _FILES_VARIABLE:
+            continue
+        _check_variable(name)
+        reader.env_vars = {name.lower(): environ[name]}
+        try:
+            values = reader()
+        except UndecodableVariable:
+            reason = "the value is no JSON; several keys at once are written as a JSON object"
+            raise SettingsError(f"variable {name}: {reason}") from None
+        yield _Layer(f"variable {name}", Path.cwd(), values)
+
+
+def _check_variable(name: str) -> None:
+    key = tuple(name.removeprefix(_PREFIX).lower().split("__"))
+    if key[:2] in _TABLES or key in _known_keys():
+        return
+    variables = [_PREFIX + "__".join(known).upper() for known in _known_keys()]
+    raise SettingsError(f"variable {name}: there is no such setting{_suggestion(name, variables)}")
+
+
+def _known_keys() -> list[Key]:
+    """Every group and every key in it."""
+    return list(_keys_of(Settings, ()))
+
+
+def _keys_of(model: type[BaseModel], group: Key) -> Iterator[Key]:
+    for name, field in model.model_fields.items():
+        yield (*group, name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _keys_of(field.annotation, (*group, name))
+
+
+def _suggestion(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
+    for key, value in above.items():
+        lower = below.get(key)
+        if isinstance(lower, dict) and isinstance(value, dict):
+            _merge(lower, value)
+        else:
+            below[key] = dict(value) if isinstance(value, dict) else value
+
+
+def _with_absolute_paths(values: dict[str, Any], base: Path) -> dict[str, Any]:
+    absolute: dict[str, Any] = {}
+    _merge(absolute, values)
+    for *groups, name in _PATHS:
+        group: Any = absolute
+        for step in groups:
+            group = group.get(step) if isinstance(group, dict) else None
+        if isinstance(group, dict) and isinstance(group.get(name), str | Path) and str(group[name]):
+            group[name] = os.path.normpath(base / Path(group[name]).expanduser())
+    return absolute
+
+
+def _lines(error: ValidationError, layers: Sequence[_Layer]) -> Iterator[str]:
+    for detail in error.errors(include_url=False, include_input=False):
+        key = tuple(str(step) for step in detail["loc"])
+        if detail["type"] == "extra_forbidden":
+            reason = f"there is no such setting{_suggested_key(key)}"
+        else:
+            cause = detail.get("ctx", {}).get("error")
+            reason = detail["msg"] if cause is None else str(cause)
+        # The last layer that sets a key is the one that counts.
+        source = next((layer.source for layer in reversed(layers) if _sets(layer.values, key)), "defaults")
+        yield f"{source}: {'.'.join(key)}: {reason}"
+
+
+def _suggested_key(key: Key) -> str:
+    beside = [".".join(known) for known in _known_keys() if known[:-1] == key[:-1]]
+    elsewhere = [".".join(known) for known in _known_keys() if known[-1] == key[-1]]
+    return _suggestion(".".join(key), beside) or (f"; did you mean {elsewhere[0]!r}?" if elsewhere else "")
+
+
+def _sets(values: Any, key: Key) -> bool:
+    for step in key:
+        if not isinstance(values, dict) or step not in values:
+            return False
+        values = values[step]
+    return True
