@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from actors.catalog.store import ActiveRun, AssetRecord, JsonObject, RunRecord, SubmitOutcome
+from actors.catalog.store import ActiveRun, AssetRecord, JsonObject, Limits, RunRecord, SubmitOutcome
 from actors.core.decide import Decision, Reason
 from actors.core.freshness import Expiry, ExpiryReason
 from actors.core.graph import AssetSpec, WorkflowSpec
-from actors.core.partitions import AllKnown, Partitioning
-from actors.core.state import Cause, Dismissal, FailureRecord, Materialization
+from actors.core.partitions import AllKnown
+from actors.core.run_queue import Capacity
+from actors.core.state import Cause, Dismissal, FailureRecord, Materialization, UpstreamSnapshot
 
 Keys = tuple[str | None, ...] | AllKnown
 
@@ -93,9 +94,7 @@ class RunEnded:
     pos: int
 
 
-StreamNews = (
-    AssetProduced | AssetExpired | AssetResumed | WorkflowUpdated | RunRequested | RunEnqueued | RunEnded
-)
+StreamNews = AssetProduced | AssetExpired | AssetResumed | WorkflowUpdated | RunRequested | RunEnqueued | RunEnded
 
 # -- registry to asset ----------------------------------------------------------------------------------------------
 
@@ -105,14 +104,6 @@ class Configure:
     """The asset's declaration now; None when nobody here makes it any more."""
 
     spec: AssetSpec | None
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamSnapshot:
-    """Of one upstream: for each of its partitions the version in which it last changed and when it was produced."""
-
-    partitioning: Partitioning | None
-    changed: Mapping[str | None, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +171,8 @@ class RunRefused:
 
 @dataclass(frozen=True, slots=True)
 class WantRun:
-    """An asset partition needs its workflow to run. `version` and `failures` are what the asset knew when it asked."""
+    """An asset partition needs its workflow to run. `version` and `failures` are what the asset knew when it asked;
+    `event_at_ms` is when the event came that called for it, None if it was a timer or a start."""
 
     workflow_slug: str
     partition_key: str | None
@@ -191,6 +183,7 @@ class WantRun:
     version: int
     failures: int
     expiry: Expiry | None = None
+    event_at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,14 +211,14 @@ class RunRequest:
     workflow: WorkflowSpec
     partition_key: str | None
     trigger: JsonObject
-    wants: tuple[WantRun, ...]
-    priority: int
+    limits: Limits
+    wants: tuple[WantRun, ...] = ()
     queued: RunRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SubmitRuns:
-    """Time to hand over what is wanted: told by the enqueuer to itself, so that a burst is ordered before it is sent."""
+    """Time to hand over what is wanted: told by the enqueuer to itself, so that a burst is ordered before it goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +248,10 @@ class WorkflowsKnown:
 
 
 @dataclass(frozen=True, slots=True)
-class QueuedRunCanceled:
-    run_id: str
+class SetCapacity:
+    """The limits on concurrency are these now."""
+
+    capacity: Capacity
 
 
 # -- registry, catalog and supervisor -------------------------------------------------------------------------------
@@ -355,7 +350,7 @@ class QueueDump:
 
 @dataclass(frozen=True, slots=True)
 class DecisionEntry:
-    """One decision as it was taken: `cause` says which news led to the look, `next_look_ms` when the next one is due."""
+    """One decision as it was taken: `cause` is the news that led to the look, `next_look_ms` when the next one is due."""
 
     at_ms: int
     decision: Decision

@@ -36,14 +36,12 @@ class Observer(Protocol):
         partition_key: str | None,
         trigger: str,
         reason: str,
-        asset_ids: tuple[str, ...],
+        cause: str,
         waited_ms: int | None,
     ) -> None:
         """A run was claimed and handed to the launcher, `waited_ms` after the event that called for it."""
 
-    def run_deduplicated(
-        self, *, workflow_slug: str, partition_key: str | None, asset_id: str, because: str
-    ) -> None:
+    def run_deduplicated(self, *, workflow_slug: str, partition_key: str | None, asset_id: str, because: str) -> None:
         """A wanted run was not started: one is active already, or what it was wanted for has been made."""
 
     def run_delayed(self, *, workflow_slug: str, partition_key: str | None, limit: str) -> None:

@@ -7,7 +7,7 @@ changes nothing, and a restart needs no replay.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from actors.core.backoff import BackoffPolicy, FailureBudget, next_eligible_ms, suspended_until
@@ -85,8 +85,8 @@ Decision = Materialize | Wait | Skip
 class Defaults:
     """The service's policies for assets that name none. `pending_limit_ms` bounds the wait for upstreams in a wave."""
 
-    backoff: BackoffPolicy = BackoffPolicy()
-    budget: FailureBudget = FailureBudget()
+    backoff: BackoffPolicy = field(default_factory=BackoffPolicy)
+    budget: FailureBudget = field(default_factory=FailureBudget)
     pending_limit_ms: int = 3_600_000
 
 
@@ -166,8 +166,10 @@ def decide(spec: AssetSpec | None, state: PartitionState, defaults: Defaults, no
         return Wait(until, Reason.QUIET_HOURS)
     if (waiting := _for_upstreams(state, defaults, now_ms)) is not None:
         return waiting
-    if stale.needed is Reason.UPSTREAM_UPDATED and (until := _debounced_until(spec, state)) is not None and until > now_ms:
-        return Wait(until, Reason.DEBOUNCE)
+    if stale.needed is Reason.UPSTREAM_UPDATED:
+        until = _debounced_until(spec, state)
+        if until is not None and until > now_ms:
+            return Wait(until, Reason.DEBOUNCE)
     return Materialize(stale.needed)
 
 
@@ -188,9 +190,7 @@ def _is_in_window(spec: AssetSpec, state: PartitionState, now_ms: int) -> bool:
     return 0 <= ago <= (partitioning.lookback_windows or 0)
 
 
-def _unless_dismissed_update(
-    spec: AssetSpec, state: PartitionState, newer: tuple[str, ...], now_ms: int
-) -> Staleness:
+def _unless_dismissed_update(spec: AssetSpec, state: PartitionState, newer: tuple[str, ...], now_ms: int) -> Staleness:
     partitioning = spec.partitioning
     if (
         isinstance(partitioning, TimeWindowPartitioning)
@@ -214,9 +214,7 @@ def _after_failures(spec: AssetSpec, state: PartitionState, defaults: Defaults, 
     failure, auto = state.failure, spec.auto
     if failure is None or auto is None:
         return None
-    suspension = suspended_until(
-        auto.failure_budget or defaults.budget, failure.failures, failure.last_failure_at_ms
-    )
+    suspension = suspended_until(auto.failure_budget or defaults.budget, failure.failures, failure.last_failure_at_ms)
     if suspension is not None and (suspension.until_ms is None or suspension.until_ms > now_ms):
         return Wait(suspension.until_ms, Reason.SUSPENDED)
     until = next_eligible_ms(
@@ -226,7 +224,7 @@ def _after_failures(spec: AssetSpec, state: PartitionState, defaults: Defaults, 
 
 
 def _for_upstreams(state: PartitionState, defaults: Defaults, now_ms: int) -> Wait | None:
-    """Hold back while an upstream is about to be re-made in the wave that made this partition stale, or in an older one.
+    """Hold back while an upstream is about to be re-made in the wave that made this partition stale, or an older one.
 
     Waves that began later do not hold it: it would never run below an upstream that is always in flight.
     """

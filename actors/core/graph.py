@@ -66,7 +66,7 @@ class AssetSpec:
     workflow_slug: str
     step_id: str
     upstreams: tuple[str, ...] = ()
-    freshness: FreshnessPolicy = FreshnessPolicy()
+    freshness: FreshnessPolicy = field(default_factory=FreshnessPolicy)
     partitioning: Partitioning | None = None
     auto: AutoMaterialize | None = None
 
@@ -105,7 +105,7 @@ class CycleError(ValueError):
     def __init__(self, path: tuple[str, ...]) -> None:
         self.path = path
         super().__init__(
-            f"workflows feed each other in a circle: {' -> '.join(path)}; drop one of these edges (consumes) to break it"
+            f"workflows feed each other in a circle: {' -> '.join(path)}; drop one of these `consumes` to break it"
         )
 
 
@@ -135,7 +135,7 @@ class AssetNode:
 
 
 class Graph:
-    """All workflows and assets. `consumers` of a node are the assets to be told of its updates (those that opted in)."""
+    """All workflows and assets. `consumers` of a node are the opted-in assets that follow its updates."""
 
     __slots__ = ("assets", "workflows")
 

@@ -11,8 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from actors.core.freshness import ExpiryReason, FreshnessPolicy
+from actors.core.partitions import Partitioning
 
-__all__ = ["NO_VERSIONS", "Cause", "Dismissal", "FailureRecord", "Materialization", "PartitionState"]
+__all__ = [
+    "NO_VERSIONS",
+    "Cause",
+    "Dismissal",
+    "FailureRecord",
+    "Materialization",
+    "PartitionState",
+    "UpstreamSnapshot",
+]
 
 NO_VERSIONS: Mapping[str, int] = {}
 
@@ -63,13 +72,24 @@ class Cause:
     version: int
 
 
+@dataclass(frozen=True, slots=True)
+class UpstreamSnapshot:
+    """Of one upstream: for each of its partitions the version in which it last changed and when it was produced."""
+
+    partitioning: Partitioning | None
+    changed: Mapping[str | None, tuple[int, int]]
+
+
 @dataclass(slots=True)
 class PartitionState:
     """Everything an asset actor holds for one partition.
 
     `latest` maps each upstream to the highest changed version that concerns this partition. `pending` maps an upstream
-    partition that is about to be re-made to the (oldest, newest) wave in which it was announced; `since_wave` is the
-    oldest wave that this partition has not dealt with.
+    partition that is about to be re-made to the (oldest, newest) wave in which it was announced. Of the waves,
+    `since_wave` is the oldest that this partition has not dealt with, `owed_wave` the newest it was told of,
+    `asked_wave` the newest when it asked for its last run, `settled_wave` the newest it has reported as dealt with.
+    `pos` is the position of the news that last told of its run or its failures, so that older news and older snapshots
+    do not undo it.
     """
 
     partition_key: str | None
@@ -84,6 +104,10 @@ class PartitionState:
     pending: dict[tuple[str, str | None], tuple[int, int]] = field(default_factory=dict)
     pending_since_ms: int | None = None
     since_wave: int | None = None
+    owed_wave: int = 0
+    asked_wave: int = 0
+    settled_wave: int = 0
+    pos: int = 0
 
     @property
     def version(self) -> int:

@@ -1,0 +1,200 @@
+"""What news does to the state of a partition. Each function applies one piece of news and says whether it was news.
+
+All of them are idempotent, and news that is older than what is known changes nothing (law L11).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from actors.core.decide import Decision, is_settled
+from actors.core.freshness import ExpiryReason
+from actors.core.loading import note_cause
+from actors.core.state import Cause, Dismissal, FailureRecord, Materialization, PartitionState
+
+__all__ = [
+    "announce",
+    "asked_for_run",
+    "asset_expired",
+    "asset_produced",
+    "asset_resumed",
+    "merge_loaded",
+    "run_ended",
+    "run_enqueued",
+    "upstream_changed",
+    "upstream_pending",
+    "upstream_settled",
+    "wave_to_report",
+]
+
+
+def asset_produced(state: PartitionState, made: Materialization, pos: int) -> bool:
+    """A success clears failures and dismissals; causes that the new version was made from are done with."""
+    if made.version <= state.version:
+        return False
+    if state.made is not None and made.produced_at_ms < state.made.produced_at_ms:
+        made = replace(made, produced_at_ms=state.made.produced_at_ms)
+    state.made = made
+    if pos > state.pos:
+        state.failure = None
+        state.dismissed = None
+        state.pos = pos
+    state.causes = tuple(c for c in state.causes if c.version > made.inputs.get(c.asset_id, 0))
+    if not state.causes:
+        state.stale_since_ms = None
+        state.changed_at_ms = None
+    return True
+
+
+def asset_expired(state: PartitionState, version: int, reason: ExpiryReason) -> bool:
+    if state.made is None or version < state.made.version or state.made.expired_version >= version:
+        return False
+    state.made = replace(state.made, expired_version=version, expired_reason=reason)
+    return True
+
+
+def asset_resumed(state: PartitionState, pos: int) -> bool:
+    if pos <= state.pos or (state.failure is None and state.dismissed is None):
+        return False
+    state.failure = None
+    state.dismissed = None
+    state.pos = pos
+    return True
+
+
+def upstream_changed(state: PartitionState, cause: Cause, wave: int, now_ms: int) -> bool:
+    announce(state, wave)
+    if cause.version <= state.inputs.get(cause.asset_id, 0):
+        state.latest[cause.asset_id] = max(cause.version, state.latest.get(cause.asset_id, 0))
+        return False
+    if not note_cause(state, cause):
+        return False
+    state.changed_at_ms = now_ms
+    if state.stale_since_ms is None:
+        state.stale_since_ms = now_ms
+    return True
+
+
+def upstream_pending(state: PartitionState, marks: Iterable[tuple[str, str | None]], wave: int, now_ms: int) -> None:
+    announce(state, wave)
+    for mark in marks:
+        first, _ = state.pending.get(mark, (wave, wave))
+        state.pending[mark] = (first, wave)
+    if state.pending_since_ms is None:
+        state.pending_since_ms = now_ms
+
+
+def upstream_settled(
+    state: PartitionState, asset_id: str, partition_key: str | None, wave: int, *, every_key: bool
+) -> bool:
+    """Watermarks compare numbers: a mark goes when its newest wave is dealt with, and moves up when its oldest is."""
+    marks = [m for m in state.pending if m[0] == asset_id and (every_key or m[1] == partition_key)]
+    is_news = False
+    for mark in marks:
+        first, last = state.pending[mark]
+        if last <= wave:
+            del state.pending[mark]
+            is_news = True
+        elif first <= wave:
+            state.pending[mark] = (wave + 1, last)
+            is_news = True
+    if not state.pending:
+        state.pending_since_ms = None
+    return is_news
+
+
+def run_enqueued(state: PartitionState, run_id: str, pos: int) -> bool:
+    if state.run_id == run_id or pos <= state.pos:
+        return False
+    state.run_id = run_id
+    state.pos = pos
+    _begin_next_wave(state)
+    return True
+
+
+def run_ended(
+    state: PartitionState,
+    run_id: str,
+    failure: FailureRecord | None,
+    dismissed: Dismissal | None,
+    pos: int,
+) -> bool:
+    is_news = state.run_id == run_id
+    if is_news:
+        state.run_id = None
+    if pos <= state.pos:
+        return is_news
+    state.pos = pos
+    if failure is not None:
+        state.failure = failure
+    if dismissed is not None:
+        state.dismissed = dismissed
+    return is_news or failure is not None or dismissed is not None
+
+
+def merge_loaded(old: PartitionState, loaded: PartitionState, pos: int) -> PartitionState:
+    """What is known in memory joined with a snapshot of the catalog as of `pos`: the newer of each wins."""
+    if old.version > loaded.version:
+        loaded.made = old.made
+    elif (
+        old.made is not None
+        and loaded.made is not None
+        and old.version == loaded.version
+        and old.made.expired_version > loaded.made.expired_version
+    ):
+        loaded.made = old.made
+    for upstream_id, version in old.latest.items():
+        if version > loaded.latest.get(upstream_id, 0):
+            loaded.latest[upstream_id] = version
+    known = {(c.asset_id, c.partition_key, c.version) for c in loaded.causes}
+    loaded.causes += tuple(
+        c
+        for c in old.causes
+        if (c.asset_id, c.partition_key, c.version) not in known and c.version > loaded.inputs.get(c.asset_id, 0)
+    )
+    if old.pos > pos:
+        loaded.run_id, loaded.failure, loaded.dismissed = old.run_id, old.failure, old.dismissed
+    loaded.pos = max(old.pos, pos)
+    loaded.stale_since_ms, loaded.changed_at_ms = old.stale_since_ms, old.changed_at_ms
+    loaded.pending, loaded.pending_since_ms = old.pending, old.pending_since_ms
+    loaded.since_wave, loaded.owed_wave = old.since_wave, old.owed_wave
+    loaded.asked_wave, loaded.settled_wave = old.asked_wave, old.settled_wave
+    return loaded
+
+
+def announce(state: PartitionState, wave: int) -> None:
+    """A wave has reached this partition; it has to be reported as settled some time."""
+    state.owed_wave = max(state.owed_wave, wave)
+    if state.since_wave is None:
+        state.since_wave = wave
+
+
+def asked_for_run(state: PartitionState) -> None:
+    """The run that was asked for reads everything up to the newest wave known now, or more."""
+    state.asked_wave = state.owed_wave
+
+
+def wave_to_report(state: PartitionState, decision: Decision, *, was_made: bool) -> int | None:
+    """The newest wave that is dealt with and was not reported yet, if any; it counts as reported from now on.
+
+    A partition that is content or held back for long has dealt with every wave. One that was just made has dealt with
+    those it knew of when it asked for the run, and may be stale again already.
+    """
+    if is_settled(decision):
+        wave = state.owed_wave
+        state.since_wave = None
+        if state.pending:
+            _begin_next_wave(state)
+    elif was_made:
+        wave = state.asked_wave
+    else:
+        return None
+    if wave <= state.settled_wave:
+        return None
+    state.settled_wave = wave
+    return wave
+
+
+def _begin_next_wave(state: PartitionState) -> None:
+    state.since_wave = min((first for first, _ in state.pending.values()), default=None)

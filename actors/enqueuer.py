@@ -1,0 +1,439 @@
+"""EnqueuerActor: serialises run submissions. It keeps what is wanted, in order and within the limits.
+
+Order and limits are kept here; the truth about both is the catalog's claim script, which may refuse. What is wanted is
+not stored: assets ask again after a restart, and decide again whenever a run of theirs has ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import assert_never
+
+from actors.catalog.store import (
+    ActiveRun,
+    BasisOutdated,
+    Busy,
+    Gone,
+    Json,
+    JsonObject,
+    LimitReached,
+    Limits,
+    RunRecord,
+    RunStatus,
+    SubmitOutcome,
+    Submitted,
+)
+from actors.core.graph import WorkflowSpec
+from actors.core.run_queue import Capacity, RunKey, RunQueue, Slot
+from actors.messages import (
+    ChildFailed,
+    CountQueue,
+    QueuedRunLoaded,
+    QueueDump,
+    ReloadAsset,
+    RunEnded,
+    RunEnqueued,
+    RunRefused,
+    RunRequest,
+    RunRequested,
+    RunsAnswered,
+    RunsLoaded,
+    SetCapacity,
+    SubmitRuns,
+    WantRun,
+    WithdrawRun,
+    WorkflowsKnown,
+)
+from actors.runtime import PooledActor
+from actors.surroundings import Surroundings
+
+__all__ = ["AUTO_MATERIALIZE", "EnqueuerActor", "EnqueuerMessage"]
+
+AUTO_MATERIALIZE = "auto-materialize"
+MANUAL_PRIORITY = 0
+RETRY_MS = 1_000
+
+EnqueuerMessage = (
+    WantRun
+    | WithdrawRun
+    | RunRequested
+    | QueuedRunLoaded
+    | RunEnqueued
+    | RunEnded
+    | RunsAnswered
+    | RunsLoaded
+    | WorkflowsKnown
+    | SetCapacity
+    | SubmitRuns
+    | CountQueue
+)
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """A run that assets want (by asset id), or that somebody asked for by hand."""
+
+    key: RunKey
+    wants: dict[str, WantRun] = field(default_factory=dict)
+    queued: RunRecord | None = None
+    since_ms: int = 0
+
+    @property
+    def priority(self) -> int:
+        return min((want.priority for want in self.wants.values()), default=MANUAL_PRIORITY)
+
+
+@dataclass(slots=True)
+class _Submission:
+    """A run that was handed over and not answered yet, and what was wanted of its key meanwhile."""
+
+    run_id: str
+    late: list[WantRun] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Started:
+    """An active run: why it exists, and when it was seen to start, for its duration."""
+
+    trigger: str
+    reason: str
+    since_ms: int
+
+
+class EnqueuerActor(PooledActor):
+    """Turns wants into submitted runs, one run for each (workflow, partition)."""
+
+    def __init__(self, around: Surroundings, capacity: Capacity, aging_ms: int) -> None:
+        super().__init__()
+        self._around = around
+        self._queue = RunQueue(capacity, aging_ms=aging_ms)
+        self._wanted: dict[str, _Wanted] = {}
+        self._submitting: dict[RunKey, _Submission] = {}
+        self._started: dict[str, _Started] = {}
+        self._workflows: dict[str, WorkflowSpec] = {}
+        self._is_ready = [False, False]  # the runs, and the workflows, have been read
+        self._is_flush_due = False
+
+    def on_start(self) -> None:
+        self._around.catalog.load_runs(self.actor_ref)
+
+    def on_receive(self, message: EnqueuerMessage) -> QueueDump | None:
+        match message:
+            case WantRun():
+                self._on_want(message)
+            case WithdrawRun():
+                self._on_withdraw(message)
+            case RunEnqueued():
+                self._on_run_enqueued(message)
+            case RunEnded():
+                self._on_run_ended(message)
+            case RunsAnswered():
+                for request, outcome in message.answers:
+                    self._on_answer(request, outcome)
+                self._flush_soon()
+            case SubmitRuns():
+                self._submit()
+            case RunRequested():
+                self._around.catalog.load_queued_run(message.run_id, self.actor_ref)
+            case QueuedRunLoaded():
+                self._on_queued(message.run)
+            case RunsLoaded():
+                self._on_runs_loaded(message)
+            case WorkflowsKnown():
+                self._on_workflows(message)
+            case SetCapacity():
+                self._queue.resize(message.capacity)
+                self._flush_soon()
+            case CountQueue():
+                return self._dump()
+            case _:
+                assert_never(message)
+        return None
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._around.to_supervisor(ChildFailed("enqueuer", f"{type(exception_value).__name__}: {exception_value}"))
+
+    # -- what is wanted ----------------------------------------------------------------------------------------------
+
+    def _on_want(self, want: WantRun) -> None:
+        key = (want.workflow_slug, want.partition_key)
+        if key in self._submitting:
+            # The answer decides: if the run starts, the asset hears of it; if not, the want counts again.
+            self._submitting[key].late.append(want)
+            return
+        if self._queue.is_busy(key):
+            self._around.observer.run_deduplicated(
+                workflow_slug=want.workflow_slug,
+                partition_key=want.partition_key,
+                asset_id=want.asset_id,
+                because="a run is active; the asset decides again when it has ended",
+            )
+            return
+        wanted = self._wanted.setdefault(_auto_item(key), _Wanted(key, since_ms=self._around.clock.now_ms()))
+        wanted.wants[want.asset_id] = want
+        self._put(_auto_item(key), wanted)
+
+    def _on_withdraw(self, withdrawn: WithdrawRun) -> None:
+        key = (withdrawn.workflow_slug, withdrawn.partition_key)
+        if key in self._submitting:
+            late = self._submitting[key].late
+            late[:] = [want for want in late if want.asset_id != withdrawn.asset_id]
+        wanted = self._wanted.get(_auto_item(key))
+        if wanted is None or wanted.wants.pop(withdrawn.asset_id, None) is None or wanted.wants:
+            return
+        self._drop(_auto_item(key))
+        self._around.observer.run_deduplicated(
+            workflow_slug=withdrawn.workflow_slug,
+            partition_key=withdrawn.partition_key,
+            asset_id=withdrawn.asset_id,
+            because="no longer needed",
+        )
+
+    def _on_queued(self, run: RunRecord) -> None:
+        if run.status is not RunStatus.QUEUED or run.run_id in self._wanted:
+            return
+        wanted = _Wanted((run.workflow_slug, run.partition_key), queued=run, since_ms=run.created_at_ms)
+        self._wanted[run.run_id] = wanted
+        self._put(run.run_id, wanted)
+
+    def _put(self, item: str, wanted: _Wanted) -> None:
+        slot = Slot(wanted.key, self._pools(wanted.key[0]))
+        self._queue.put(item, slot, priority=wanted.priority, since_ms=wanted.since_ms)
+        self._flush_soon()
+
+    def _drop(self, item: str) -> None:
+        self._wanted.pop(item, None)
+        self._queue.remove(item)
+
+    # -- what is active ----------------------------------------------------------------------------------------------
+
+    def _on_run_enqueued(self, news: RunEnqueued) -> None:
+        started = self._started.get(news.run_id)
+        if started is None:
+            self._started[news.run_id] = _Started("unknown", "unknown", news.pos >> 20)
+        elif news.is_started:
+            started.since_ms = news.pos >> 20
+        key = (news.workflow_slug, news.partition_key)
+        self._queue.occupy(news.run_id, Slot(key, self._pools(news.workflow_slug)))
+        self._drop(news.run_id)
+        self._answered(key, news.run_id)
+        self._report_queue()
+
+    def _on_run_ended(self, news: RunEnded) -> None:
+        # A run asked for by hand may be canceled before it was ever claimed.
+        self._drop(news.run_id)
+        # It may end before its submission is answered; what its assets want from now on counts.
+        self._answered((news.workflow_slug, news.partition_key), news.run_id)
+        if self._queue.release(news.run_id):
+            started = self._started.pop(news.run_id, None)
+            self._around.observer.run_ended(
+                run_id=news.run_id,
+                workflow_slug=news.workflow_slug,
+                partition_key=news.partition_key,
+                trigger=started.trigger if started else "unknown",
+                reason=started.reason if started else "unknown",
+                outcome=news.outcome,
+                duration_ms=(news.pos >> 20) - started.since_ms if started and news.pos else None,
+            )
+        self._is_flush_due = False
+        self._flush_soon()
+        self._report_queue()
+
+    def _on_runs_loaded(self, loaded: RunsLoaded) -> None:
+        for active in loaded.active:
+            self._queue.occupy(
+                active.run_id, Slot((active.workflow_slug, active.partition_key), self._pools(active.workflow_slug))
+            )
+        self._is_ready[0] = True
+        for run in loaded.queued:
+            self._on_queued(run)
+        self._flush_soon()
+
+    def _on_workflows(self, known: WorkflowsKnown) -> None:
+        if known.is_complete:
+            self._workflows.clear()
+        for slug, workflow in known.workflows.items():
+            if workflow is None:
+                self._workflows.pop(slug, None)
+            else:
+                self._workflows[slug] = workflow
+        self._is_ready[1] = self._is_ready[1] or known.is_complete
+        self._flush_soon()
+
+    # -- handing over ------------------------------------------------------------------------------------------------
+
+    def _flush_soon(self) -> None:
+        if not self._is_flush_due and self._queue:
+            self._is_flush_due = True
+            self.actor_ref.tell(SubmitRuns())
+
+    def _submit(self) -> None:
+        self._is_flush_due = False
+        if not all(self._is_ready):
+            return
+        requests: list[RunRequest] = []
+        while (taken := self._queue.take()) is not None:
+            item, slot = taken
+            wanted = self._wanted.pop(item)
+            request = self._request(wanted)
+            self._queue.occupy(request.run_id, slot)
+            self._submitting[wanted.key] = _Submission(request.run_id)
+            self._started[request.run_id] = _Started(
+                str(request.trigger.get("type")), str(request.trigger.get("reason")), self._around.clock.now_ms()
+            )
+            requests.append(request)
+        if requests:
+            self._around.catalog.submit(requests, self.actor_ref)
+        self._report_queue()
+
+    def _request(self, wanted: _Wanted) -> RunRequest:
+        slug, partition_key = wanted.key
+        workflow = self._workflows.get(slug, WorkflowSpec(slug))
+        capacity = self._queue.capacity
+        wants = tuple(sorted(wanted.wants.values(), key=lambda want: (want.priority, want.asset_id)))
+        return RunRequest(
+            run_id=wanted.queued.run_id if wanted.queued else self._around.new_run_id(),
+            workflow=workflow,
+            partition_key=partition_key,
+            trigger=wanted.queued.trigger if wanted.queued else trigger_of(wants),
+            limits=Limits(
+                capacity.max_runs,
+                capacity.workflows.get(slug),
+                {pool: capacity.pools[pool] for pool in workflow.pools if pool in capacity.pools},
+            ),
+            wants=wants,
+            queued=wanted.queued,
+        )
+
+    def _on_answer(self, request: RunRequest, outcome: SubmitOutcome) -> None:
+        key = (request.workflow.slug, request.partition_key)
+        late = self._answered(key, request.run_id)
+        if isinstance(outcome, Submitted):
+            self._on_submitted(request)
+            return
+        self._queue.release(request.run_id)
+        self._started.pop(request.run_id, None)
+        retry: tuple[WantRun, ...] = (*request.wants, *late)
+        match outcome:
+            case Busy(active_run_id=run_id):
+                for want in retry:
+                    self._around.to_registry(RunRefused(want.asset_id, want.partition_key, run_id))
+                self._count_duplicate(request, f"run {run_id} is active")
+                retry = ()
+                if request.queued is not None:
+                    self._queue.occupy(run_id, Slot(key, request.workflow.pools))
+                    self._on_queued(request.queued)
+            case BasisOutdated(asset_ids=asset_ids):
+                for asset_id in asset_ids:
+                    self._around.to_registry(ReloadAsset(asset_id))
+                self._count_duplicate(request, "it was made, or failed, since it was wanted")
+                retry = tuple(want for want in retry if want.asset_id not in asset_ids)
+            case LimitReached(limit=limit):
+                self._around.observer.run_delayed(
+                    workflow_slug=request.workflow.slug, partition_key=request.partition_key, limit=limit
+                )
+                if request.queued is not None:
+                    self._on_queued(request.queued)
+                self._retry_later()
+            case Gone():
+                pass
+            case _:
+                assert_never(outcome)
+        for want in retry:
+            self._on_want(want)
+
+    def _answered(self, key: RunKey, run_id: str) -> list[WantRun]:
+        """The submission of a run is over; returns what was wanted of its key meanwhile."""
+        submission = self._submitting.get(key)
+        if submission is None or submission.run_id != run_id:
+            return []
+        del self._submitting[key]
+        return submission.late
+
+    def _on_submitted(self, request: RunRequest) -> None:
+        now_ms = self._around.clock.now_ms()
+        events = [want.event_at_ms for want in request.wants if want.event_at_ms is not None]
+        self._around.observer.run_submitted(
+            run_id=request.run_id,
+            workflow_slug=request.workflow.slug,
+            partition_key=request.partition_key,
+            trigger=str(request.trigger.get("type")),
+            reason=str(request.trigger.get("reason")),
+            cause=_because(request),
+            waited_ms=max(0, now_ms - max(events)) if events else None,
+        )
+
+    def _retry_later(self) -> None:
+        self._is_flush_due = True
+        self._around.timers.tell_at(self._around.clock.now_ms() + RETRY_MS, self.actor_ref, SubmitRuns())
+
+    def _count_duplicate(self, request: RunRequest, because: str) -> None:
+        for want in request.wants:
+            self._around.observer.run_deduplicated(
+                workflow_slug=request.workflow.slug,
+                partition_key=request.partition_key,
+                asset_id=want.asset_id,
+                because=because,
+            )
+
+    def _pools(self, slug: str) -> tuple[str, ...]:
+        workflow = self._workflows.get(slug)
+        return workflow.pools if workflow else ()
+
+    def _report_queue(self) -> None:
+        self._around.observer.queue_changed(active=len(self._queue.active), queued=len(self._queue))
+
+    def _dump(self) -> QueueDump:
+        waiting = self._queue.waiting()
+        return QueueDump(
+            active=tuple(
+                ActiveRun(run_id, slot.key[0], slot.key[1], RunStatus.ENQUEUED)
+                for run_id, slot in self._queue.active.items()
+            ),
+            wanted=tuple((slot.key[0], slot.key[1], self._wanted[item].priority) for item, slot in waiting),
+            queued=tuple(item for item, _ in waiting if self._wanted[item].queued is not None),
+        )
+
+
+def trigger_of(wants: tuple[WantRun, ...]) -> JsonObject:
+    """The trigger of a run that assets want: the first one's reason, and every upstream partition that changed."""
+    lead = wants[0]
+    causes = dict.fromkeys(cause for want in wants for cause in want.causes)
+    trigger: dict[str, Json] = {
+        "type": AUTO_MATERIALIZE,
+        "reason": lead.reason.value,
+        "assetId": lead.asset_id,
+        "partitionKey": lead.partition_key,
+        "upstream": [{"assetId": c.asset_id, "partitionKey": c.partition_key, "version": c.version} for c in causes],
+        "attempt": max(want.failures for want in wants) + 1,
+    }
+    if len(wants) > 1:
+        trigger["assets"] = [want.asset_id for want in wants]
+    if lead.expiry is not None:
+        trigger["expiry"] = {"expiresAtMs": lead.expiry.at_ms, "reason": lead.expiry.reason.value}
+    return trigger
+
+
+def _because(request: RunRequest) -> str:
+    """In few words what led to the run, for the log."""
+    if not request.wants:
+        return "asked for by hand"
+    lead = request.wants[0]
+    if lead.causes:
+        last = lead.causes[-1]
+        key = f"@{last.partition_key}" if last.partition_key is not None else ""
+        more = f" and {len(lead.causes) - 1} more" if len(lead.causes) > 1 else ""
+        return f"{last.asset_id}{key} v{last.version}{more}"
+    if lead.expiry is not None:
+        return f"{lead.asset_id} {lead.expiry.reason.value}"
+    return lead.asset_id
+
+
+def _auto_item(key: RunKey) -> str:
+    return f"auto:{key[0]}\x1f{key[1] if key[1] is not None else ''}"

@@ -1,0 +1,363 @@
+"""GraphRegistryActor: holds the graph, and routes what was produced and what expired along its edges.
+
+It is the only one that talks to asset actors, so each of them hears everything in one order. It starts an actor for
+each asset that has something to do, on first use for the others.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, assert_never
+
+from pykka import ActorRef
+
+from actors.catalog.store import ActiveRun, AssetRecord
+from actors.core.graph import AssetNode, AssetSpec, CycleError, Graph, WorkflowSpec
+from actors.core.run_queue import RunKey
+from actors.core.state import Cause, UpstreamSnapshot
+from actors.core.waves import wave_below
+from actors.messages import (
+    AssetExpired,
+    AssetProduced,
+    AssetResumed,
+    AssetsLoaded,
+    ChildFailed,
+    Configure,
+    DumpAsset,
+    IsLoaded,
+    ListAssets,
+    Load,
+    Look,
+    Refresh,
+    ReloadAsset,
+    RestartAsset,
+    RunEnded,
+    RunEnqueued,
+    RunRefused,
+    RunRequested,
+    Settled,
+    UpstreamChanged,
+    UpstreamPending,
+    UpstreamSettled,
+    WorkflowLoaded,
+    WorkflowsKnown,
+    WorkflowsLoaded,
+    WorkflowUpdated,
+)
+from actors.runtime import PooledActor
+from actors.surroundings import Surroundings
+
+__all__ = ["GraphRegistryActor", "RegistryMessage", "SpawnAsset"]
+
+SpawnAsset = Callable[[str, AssetSpec | None], ActorRef[Any]]
+
+LOAD_CHUNK = 1_000
+ENDED_KEPT = 10_000
+
+RegistryMessage = (
+    AssetProduced
+    | AssetExpired
+    | AssetResumed
+    | WorkflowUpdated
+    | RunRequested
+    | RunEnqueued
+    | RunEnded
+    | Settled
+    | RunRefused
+    | ReloadAsset
+    | WorkflowsLoaded
+    | WorkflowLoaded
+    | AssetsLoaded
+    | Refresh
+    | RestartAsset
+    | DumpAsset
+    | ListAssets
+    | IsLoaded
+)
+
+
+class GraphRegistryActor(PooledActor):
+    """Routes along edges; an event costs the edges below it, never the size of the graph (law L12)."""
+
+    def __init__(
+        self, around: Surroundings, spawn_asset: SpawnAsset, *, refresh_ms: int, mailbox_capacity: int | None = None
+    ) -> None:
+        super().__init__()
+        self._around = around
+        self._spawn_asset = spawn_asset
+        self._refresh_ms = refresh_ms
+        self._graph = Graph()
+        self._refs: dict[str, ActorRef[Any]] = {}
+        self._active: dict[RunKey, tuple[str, int]] = {}
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._wave = 0
+        self._is_graph_loaded = False
+        self._loading = 0
+
+    def on_start(self) -> None:
+        self._around.catalog.load_workflows(self.actor_ref)
+
+    def on_receive(self, message: RegistryMessage) -> object:
+        match message:
+            case AssetProduced():
+                self._on_produced(message)
+            case Settled():
+                self._on_settled(message)
+            case RunEnqueued():
+                self._on_run_enqueued(message)
+            case RunEnded():
+                self._on_run_ended(message)
+            case AssetExpired() | AssetResumed():
+                self._tell(message.asset_id, message)
+            case RunRequested():
+                self._around.to_enqueuer(message)
+            case RunRefused():
+                self._on_run_refused(message)
+            case ReloadAsset():
+                self._load([message.asset_id])
+            case AssetsLoaded():
+                self._on_assets_loaded(message)
+            case WorkflowUpdated():
+                self._around.catalog.load_workflow(message.slug, self.actor_ref)
+            case WorkflowLoaded():
+                self._change(message.slug, message.workflow)
+            case WorkflowsLoaded():
+                self._on_workflows_loaded(message)
+            case Refresh():
+                self._around.catalog.load_workflows(self.actor_ref)
+            case RestartAsset():
+                self._restart(message.asset_id)
+            case DumpAsset():
+                return self._ref(message.asset_id)
+            case ListAssets():
+                return tuple(self._refs)
+            case IsLoaded():
+                return self._is_graph_loaded and self._loading == 0
+            case _:
+                assert_never(message)
+        return None
+
+    def on_stop(self) -> None:
+        for ref in self._refs.values():
+            ref.stop(block=False)
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.on_stop()
+        self._around.to_supervisor(ChildFailed("registry", f"{type(exception_value).__name__}: {exception_value}"))
+
+    # -- produced, settled, runs -------------------------------------------------------------------------------------
+
+    def _on_produced(self, news: AssetProduced) -> None:
+        node = self._graph.node(news.asset_id)
+        if node is None:
+            return
+        self._tell(news.asset_id, news, needs_actor=news.made.freshness is not None)
+        if news.made.changed_version < news.made.version or not node.consumers:
+            return
+        self._wave += 1
+        reached = wave_below(self._graph, news.asset_id, news.partition_key, news.made.produced_at_ms)
+        for below in reached:
+            if below.pending:
+                self._tell(below.asset_id, UpstreamPending(self._wave, below.pending))
+        cause = Cause(news.asset_id, news.partition_key, news.made.changed_version)
+        for below in reached:
+            if below.keys is not None:
+                self._tell(below.asset_id, UpstreamChanged(cause, below.keys, news.pos, self._wave))
+
+    def _on_settled(self, settled: Settled) -> None:
+        node = self._graph.node(settled.asset_id)
+        if node is not None:
+            news = UpstreamSettled(settled.asset_id, settled.partition_key, settled.wave)
+            for consumer_id in node.consumers:
+                self._tell(consumer_id, news)
+
+    def _on_run_enqueued(self, news: RunEnqueued) -> None:
+        if news.run_id in self._ended:
+            return
+        self._active[news.workflow_slug, news.partition_key] = (news.run_id, news.pos)
+        self._around.to_enqueuer(news)
+        for spec in self._made_by(news.workflow_slug):
+            if (spec.partitioning is None) == (news.partition_key is None):
+                self._tell(spec.asset_id, news)
+
+    def _on_run_ended(self, news: RunEnded) -> None:
+        key = (news.workflow_slug, news.partition_key)
+        if self._active.get(key, ("", 0))[0] == news.run_id:
+            del self._active[key]
+        self._ended[news.run_id] = None
+        if len(self._ended) > ENDED_KEPT:
+            self._ended.popitem(last=False)
+        # The enqueuer first: an asset that wants the next run at once must find the slot free.
+        self._around.to_enqueuer(news)
+        unmade = {entry.asset_id for entry in news.unmade}
+        for spec in self._made_by(news.workflow_slug):
+            if spec.asset_id in unmade or (spec.partitioning is None) == (news.partition_key is None):
+                self._tell(spec.asset_id, news)
+
+    def _on_run_refused(self, refused: RunRefused) -> None:
+        node = self._graph.node(refused.asset_id)
+        if refused.active_run_id in self._ended or node is None or node.spec is None:
+            self._tell(refused.asset_id, Look(refused.partition_key))
+            return
+        key = (node.spec.workflow_slug, refused.partition_key)
+        self._active.setdefault(key, (refused.active_run_id, 0))
+        self._tell(refused.asset_id, refused)
+
+    def _made_by(self, slug: str) -> Iterable[AssetSpec]:
+        workflow = self._graph.workflows.get(slug)
+        if workflow is None:
+            return ()
+        # An asset follows the runs of the workflow that leads its production, not those of others that also make it.
+        return [spec for spec in workflow.assets if self._graph.assets[spec.asset_id].spec is spec]
+
+    # -- the graph ---------------------------------------------------------------------------------------------------
+
+    def _on_workflows_loaded(self, loaded: WorkflowsLoaded) -> None:
+        found = {workflow.slug: workflow for workflow in loaded.workflows}
+        touched: set[str] = set()
+        for slug in [slug for slug in self._graph.workflows if slug not in found]:
+            touched |= self._graph.remove(slug)
+            self._around.observer.workflow_changed(slug=slug, change="removed")
+        for slug, workflow in found.items():
+            if self._graph.workflows.get(slug) != workflow:
+                touched |= self._put(workflow, "updated" if self._is_graph_loaded else "loaded")
+        self._around.to_enqueuer(WorkflowsKnown(dict(self._graph.workflows), is_complete=True))
+        self._is_graph_loaded = True
+        self._settle(touched)
+        self._reconcile(loaded.active, loaded.pos)
+        self._around.timers.tell_at(self._around.clock.now_ms() + self._refresh_ms, self.actor_ref, Refresh())
+
+    def _change(self, slug: str, workflow: WorkflowSpec | None) -> None:
+        if self._graph.workflows.get(slug) == workflow:
+            return
+        if workflow is None:
+            touched = self._graph.remove(slug)
+            self._around.observer.workflow_changed(slug=slug, change="removed")
+        else:
+            touched = self._put(workflow, "updated")
+        self._around.to_enqueuer(WorkflowsKnown({slug: self._graph.workflows.get(slug)}, is_complete=False))
+        self._settle(touched)
+
+    def _put(self, workflow: WorkflowSpec, change: str) -> frozenset[str]:
+        try:
+            touched = self._graph.put(workflow)
+        except CycleError as error:
+            self._around.observer.workflow_changed(slug=workflow.slug, change=f"refused: {error}")
+            return frozenset()
+        self._around.observer.workflow_changed(slug=workflow.slug, change=change)
+        return touched
+
+    def _settle(self, touched: Iterable[str]) -> None:
+        """Start, reconfigure or retire the actors of assets whose declaration may differ now."""
+        to_load: list[str] = []
+        for asset_id in sorted(touched):
+            node = self._graph.node(asset_id)
+            ref = self._refs.get(asset_id)
+            if node is None or node.spec is None:
+                if ref is not None:
+                    del self._refs[asset_id]
+                    ref.stop(block=False)
+            elif ref is not None:
+                self._around.tell(ref, asset_id, Configure(node.spec))
+                to_load.append(asset_id)
+            elif _has_work(node):
+                self._refs[asset_id] = self._spawn_asset(asset_id, node.spec)
+                to_load.append(asset_id)
+            if node is not None and not _is_remade(node):
+                # Nobody need wait for it any more.
+                for consumer_id in node.consumers:
+                    self._tell(consumer_id, UpstreamSettled(asset_id, None, self._wave, every_key=True))
+        self._load(to_load)
+
+    def _reconcile(self, active: tuple[ActiveRun, ...], pos: int) -> None:
+        """Runs that we hold for active and the catalog does not: the news of their end was lost."""
+        known = {run.run_id for run in active}
+        for (slug, partition_key), (run_id, since) in list(self._active.items()):
+            if run_id not in known and since <= pos:
+                self._on_run_ended(RunEnded(run_id, slug, partition_key, "unknown", (), 0))
+                self._load([spec.asset_id for spec in self._made_by(slug) if spec.asset_id in self._refs])
+        for run in active:
+            if run.run_id not in self._ended:
+                self._active.setdefault((run.workflow_slug, run.partition_key), (run.run_id, pos))
+
+    # -- asset actors ------------------------------------------------------------------------------------------------
+
+    def _load(self, asset_ids: list[str]) -> None:
+        for start in range(0, len(asset_ids), LOAD_CHUNK):
+            chunk = asset_ids[start : start + LOAD_CHUNK]
+            upstream_ids = {u for a in chunk for u in self._upstreams(a)}
+            self._loading += 1
+            self._around.catalog.load_assets(chunk, sorted(upstream_ids.difference(chunk)), self.actor_ref)
+
+    def _on_assets_loaded(self, loaded: AssetsLoaded) -> None:
+        self._loading -= 1
+        active: defaultdict[str, dict[str | None, str]] = defaultdict(dict)
+        for run in loaded.active:
+            if run.run_id not in self._ended:
+                active[run.workflow_slug][run.partition_key] = run.run_id
+                self._active.setdefault((run.workflow_slug, run.partition_key), (run.run_id, loaded.pos))
+        for asset_id in loaded.asset_ids:
+            node = self._graph.node(asset_id)
+            if node is None or node.spec is None:
+                continue
+            runs = active.get(node.spec.workflow_slug, {})
+            self._tell(
+                asset_id,
+                Load(
+                    record=loaded.records.get(asset_id, AssetRecord()),
+                    upstreams={u: self._snapshot(u, loaded) for u in self._upstreams(asset_id)},
+                    active={k: r for k, r in runs.items() if (k is None) == (node.spec.partitioning is None)},
+                    pos=loaded.pos,
+                    wave=self._wave,
+                ),
+            )
+
+    def _snapshot(self, asset_id: str, loaded: AssetsLoaded) -> UpstreamSnapshot:
+        node = self._graph.node(asset_id)
+        record = loaded.records.get(asset_id, AssetRecord())
+        return UpstreamSnapshot(
+            node.partitioning if node else None,
+            {key: (made.changed_version, made.produced_at_ms) for key, made in record.latest.items()},
+        )
+
+    def _upstreams(self, asset_id: str) -> tuple[str, ...]:
+        node = self._graph.node(asset_id)
+        return node.spec.considered if node is not None and node.spec is not None else ()
+
+    def _restart(self, asset_id: str) -> None:
+        node = self._graph.node(asset_id)
+        if node is None or node.spec is None:
+            self._refs.pop(asset_id, None)
+            return
+        self._refs[asset_id] = self._spawn_asset(asset_id, node.spec)
+        self._load([asset_id])
+
+    def _ref(self, asset_id: str) -> ActorRef[Any] | None:
+        """The asset's actor, started if it has none; None for an asset that no workflow here makes."""
+        ref = self._refs.get(asset_id)
+        node = self._graph.node(asset_id)
+        if ref is None and node is not None and node.spec is not None:
+            ref = self._refs[asset_id] = self._spawn_asset(asset_id, node.spec)
+            self._load([asset_id])
+        return ref
+
+    def _tell(self, asset_id: str, message: object, *, needs_actor: bool = False) -> None:
+        ref = self._ref(asset_id) if needs_actor else self._refs.get(asset_id)
+        if ref is not None:
+            self._around.tell(ref, asset_id, message)
+
+
+def _has_work(node: AssetNode) -> bool:
+    """Whether the asset needs an actor before anybody asks: it opted in, or it can expire."""
+    return node.spec is not None and (node.spec.auto is not None or not node.spec.freshness.is_empty)
+
+
+def _is_remade(node: AssetNode) -> bool:
+    return node.spec is not None and bool(node.spec.considered)
