@@ -169,7 +169,11 @@ def _read_variables(environ: Mapping[str, str]) -> Iterator[_Layer]:
     for name in sorted(environ):
         if not name.startswith(_PREFIX) or name == _FILES_VARIABLE:
             continue
-        _check_variable(name)
+        key = _key_of(name)
+        if environ[name] == "":
+            # The reader would make the path "." of it.
+            yield _Layer(f"variable {name}", Path.cwd(), _nested(key, ""))
+            continue
         reader.env_vars = {name.lower(): environ[name]}
         try:
             values = reader()
@@ -179,12 +183,16 @@ def _read_variables(environ: Mapping[str, str]) -> Iterator[_Layer]:
         yield _Layer(f"variable {name}", Path.cwd(), values)
 
 
-def _check_variable(name: str) -> None:
-    key = tuple(name.removeprefix(_PREFIX).lower().split("__"))
+def _key_of(variable: str) -> Key:
+    key = tuple(variable.removeprefix(_PREFIX).lower().split("__"))
     if key[:2] in _TABLES or key in _known_keys():
-        return
+        return key
     variables = [_PREFIX + "__".join(known).upper() for known in _known_keys()]
-    raise SettingsError(f"variable {name}: there is no such setting{_suggestion(name, variables)}")
+    raise SettingsError(f"variable {variable}: there is no such setting{_suggestion(variable, variables)}")
+
+
+def _nested(key: Key, value: str) -> dict[str, Any]:
+    return {key[0]: _nested(key[1:], value) if key[1:] else value}
 
 
 def _known_keys() -> list[Key]:
