@@ -39,6 +39,13 @@ def _digits(value: Any) -> Any:
     return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value) else value
 
 
+def _no_empty_path(value: Any) -> Any:
+    # The path of an empty text would be ".".
+    if value == "":
+        raise ValueError("is empty; name a directory")
+    return value
+
+
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise ValueError(f"{text!r} cannot be used; write letters, digits, ':', '.', '_' and '-'")
@@ -46,7 +53,7 @@ def _name(text: str) -> str:
 
 
 # The other types are strict, so that `max_runs = true` is an error; a path has no other way in than as text.
-PathSetting = Annotated[Path, Field(strict=False)]
+PathSetting = Annotated[Path, Field(strict=False), BeforeValidator(_no_empty_path)]
 OptionalPath = Annotated[Path | None, Field(strict=False), BeforeValidator(lambda value: value or None)]
 Name = Annotated[str, Field(max_length=100), BeforeValidator(_name)]
 Limit = Annotated[int, Field(ge=1, le=100_000), BeforeValidator(_digits)]

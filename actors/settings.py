@@ -137,8 +137,7 @@ def load_settings(config_files: Sequence[Path] = (), environ: Mapping[str, str] 
     """
     environ = os.environ if environ is None else environ
     named = [Path(name) for name in environ.get(_FILES_VARIABLE, "").split(os.pathsep) if name]
-    files = [*([DEFAULT_FILE] if DEFAULT_FILE.is_file() else []), *(config_files or named)]
-    layers = [*map(_read_file, files), *_read_variables(environ)]
+    layers = [_defaults(), *map(_read_file, config_files or named), *_read_variables(environ)]
     merged: dict[str, Any] = {}
     for layer in layers:
         _merge(merged, _with_absolute_paths(layer.values, layer.base))
@@ -153,6 +152,13 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: the file cannot be read: {error}") from None
+
+
+def _defaults() -> _Layer:
+    if DEFAULT_FILE.is_file():
+        return _read_file(DEFAULT_FILE)
+    paths = {name: Settings.model_fields[name].default for name, *inner in _PATHS if not inner}
+    return _Layer("defaults", Path.cwd(), paths)
 
 
 def _read_file(path: Path) -> _Layer:
@@ -187,8 +193,9 @@ def _key_of(variable: str) -> Key:
     key = tuple(variable.removeprefix(_PREFIX).lower().split("__"))
     if key[:2] in _TABLES or key in _known_keys():
         return key
-    variables = [_PREFIX + "__".join(known).upper() for known in _known_keys()]
-    raise SettingsError(f"variable {variable}: there is no such setting{_suggestion(variable, variables)}")
+    near = _nearest(key)
+    suggestion = f"; did you mean {_PREFIX}{'__'.join(near).upper()}?" if near else ""
+    raise SettingsError(f"variable {variable}: there is no such setting{suggestion}")
 
 
 def _nested(key: Key, value: str) -> dict[str, Any]:
@@ -207,9 +214,12 @@ def _keys_of(model: type[BaseModel], group: Key) -> Iterator[Key]:
             yield from _keys_of(field.annotation, (*group, name))
 
 
-def _suggestion(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def _nearest(key: Key) -> Key | None:
+    """The known key that was likely meant: one of the same group, or one of the same name in another group."""
+    beside = {".".join(known): known for known in _known_keys() if known[:-1] == key[:-1]}
+    elsewhere = {".".join(known): known for known in _known_keys() if known[-1] == key[-1]}
+    near = get_close_matches(".".join(key), beside | elsewhere, n=1)
+    return (beside | elsewhere)[near[0]] if near else next(iter(elsewhere.values()), None)
 
 
 def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
@@ -237,19 +247,14 @@ def _lines(error: ValidationError, layers: Sequence[_Layer]) -> Iterator[str]:
     for detail in error.errors(include_url=False, include_input=False):
         key = tuple(str(step) for step in detail["loc"])
         if detail["type"] == "extra_forbidden":
-            reason = f"there is no such setting{_suggested_key(key)}"
+            near = _nearest(key)
+            reason = "there is no such setting" + (f"; did you mean {'.'.join(near)}?" if near else "")
         else:
             cause = detail.get("ctx", {}).get("error")
             reason = detail["msg"] if cause is None else str(cause)
         # The last layer that sets a key is the one that counts.
         source = next((layer.source for layer in reversed(layers) if _sets(layer.values, key)), "defaults")
         yield f"{source}: {'.'.join(key)}: {reason}"
-
-
-def _suggested_key(key: Key) -> str:
-    beside = [".".join(known) for known in _known_keys() if known[:-1] == key[:-1]]
-    elsewhere = [".".join(known) for known in _known_keys() if known[-1] == key[-1]]
-    return _suggestion(".".join(key), beside) or (f"; did you mean {elsewhere[0]!r}?" if elsewhere else "")
 
 
 def _sets(values: Any, key: Key) -> bool:

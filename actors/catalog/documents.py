@@ -39,7 +39,7 @@ def read_document(text: str | bytes, form: Format) -> JsonValue:
     """
     size = len(text) if isinstance(text, bytes) else len(text.encode(errors="surrogatepass"))
     if size > MAX_BYTES:
-        raise _unreadable(f"the document has {size} bytes; at most {MAX_BYTES} are allowed")
+        raise _unreadable(f"the document is larger than {MAX_BYTES} bytes")
     try:
         decoded = text.decode("utf-8-sig") if isinstance(text, bytes) else text
     except UnicodeDecodeError as error:
