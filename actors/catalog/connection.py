@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
-from redis import Redis
-from redis.backoff import ExponentialWithJitterBackoff
+from redis import ConnectionPool, Redis
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -16,7 +16,7 @@ from redis.retry import Retry
 
 from actors.catalog.store import CatalogUnavailable
 
-__all__ = ["connect", "safe_url", "server_errors", "server_of"]
+__all__ = ["connect", "safe_url", "server_errors", "server_of", "without_retry"]
 
 _SCHEMES: Final = ("redis", "rediss", "unix")
 _RETRIES: Final = 3
@@ -50,6 +50,17 @@ def connect(url: str, *, password: str | None = None, socket_timeout_seconds: fl
         retry=Retry(ExponentialWithJitterBackoff(base=_FIRST_WAIT_SECONDS, cap=_LONGEST_WAIT_SECONDS), _RETRIES),
         **given,
     )
+
+
+def without_retry(client: Redis) -> Redis:
+    """A client of the same server that never sends a command again.
+
+    Reading a consumer group is a write: entries whose delivery was lost are pending, and a silent second read would
+    pass over them.
+    """
+    pool = client.connection_pool
+    options = {**pool.connection_kwargs, "retry": Retry(NoBackoff(), 0)}
+    return Redis.from_pool(ConnectionPool(pool.connection_class, **options))
 
 
 def safe_url(url: str) -> str:

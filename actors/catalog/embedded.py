@@ -40,6 +40,8 @@ AppendFsync = Literal["always", "everysec", "no"]
 # The kernel's limit is 108 bytes with the closing NUL on Linux, 104 on macOS.
 _LONGEST_SOCKET_PATH: Final = 100
 _POLL_SECONDS: Final = 0.01
+_SOCKET_SECONDS: Final = 3.0
+"""After so long a living server has made its socket, or somebody has deleted it."""
 _STOP_SECONDS: Final = 10.0
 _LOG_LINES: Final = 15
 
@@ -142,10 +144,10 @@ class EmbeddedServer:
                 self._process.release()
         socket_path = self._recorded_socket()
         if socket_path is not None and self._wait_until_ready(socket_path, lambda: None):
-            self._configure(socket_path)
+            self._take_over(socket_path)
             return _url(socket_path)
         # It lives and cannot be reached: its socket was deleted, or it hangs. Two servers on one AOF would destroy it.
-        self._end_process()
+        self._end_process(signal.SIGTERM)
         return self._adopt_or_start()
 
     def _start(self) -> str:
@@ -202,44 +204,42 @@ class EmbeddedServer:
         return [text for name, value in options.items() for text in (f"--{name}", value)]
 
     def _wait_until_ready(self, socket_path: Path, exit_code: Callable[[], int | None]) -> bool:
-        """Whether it answers before the deadline; False at once when it has exited or nobody listens on its socket."""
-        deadline = time.monotonic() + self._start_timeout_seconds
+        """Whether it answers before the deadline; False earlier when it has exited or stays without its socket."""
+        start = time.monotonic()
         with _client(socket_path) as client:
-            while time.monotonic() < deadline and exit_code() is None:
+            while exit_code() is None:
                 try:
                     client.ping()
                 except BusyLoadingError:
                     pass
                 except RedisError:
-                    if self._process.is_held is False and not socket_path.exists():
+                    if time.monotonic() - start > _SOCKET_SECONDS and not socket_path.exists():
                         return False
                 else:
                     return True
+                if time.monotonic() - start > self._start_timeout_seconds:
+                    return False
                 time.sleep(_POLL_SECONDS)
         return False
 
-    def _configure(self, socket_path: Path) -> None:
+    def _take_over(self, socket_path: Path) -> None:
         with _client(socket_path) as client:
             client.config_set("appendfsync", self._append_fsync)
+            # Whoever started it may have been killed before it wrote the pid down.
+            self._write_record(socket_path, int(client.info("server")["process_id"]))
 
     def _stop(self) -> None:
-        socket_path = self._recorded_socket()
-        if socket_path is not None:
-            try:
-                with _client(socket_path) as client:
-                    # Without a snapshot; the AOF is flushed and synced in any case.
-                    client.shutdown(nosave=True)
-            except RedisError:
-                pass  # the process lock tells whether it went, and _end_process insists
-        self._end_process()
+        """Stop cleanly: the AOF is flushed and synced, and no snapshot is written."""
+        if not self._is_gone():
+            self._end_process(signal.SIGTERM)
         self._forget_socket()
         self._record.unlink(missing_ok=True)
 
-    def _end_process(self) -> None:
-        """Wait until the server is gone, ever less politely."""
+    def _end_process(self, *signals: signal.Signals) -> None:
+        """Send each signal, the last of them always SIGKILL, until the server is gone."""
         pid = self._recorded_pid()
-        for insist in (None, signal.SIGTERM, signal.SIGKILL):
-            if insist is not None and pid is not None and not self._is_gone():
+        for insist in (*signals, signal.SIGKILL):
+            if pid is not None and not self._is_gone():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, insist)
             deadline = time.monotonic() + _STOP_SECONDS

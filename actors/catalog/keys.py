@@ -33,6 +33,14 @@ __all__ = ["UNIT", "Keys", "partition_field", "partition_of"]
 UNIT: Final = "\x1f"
 """Between the parts of a composed field. No id holds it: it is not printable."""
 
+_TAKEN: Final = frozenset(
+    [
+        *("workflows", "workflow-sources", "counters", "asset", "history", "seen"),
+        *("run", "steps", "produced", "runs", "queued", "ended", "claims", "active"),
+        *("service", "control"),
+    ]
+)
+
 
 def partition_field(partition_key: str | None) -> str:
     """How a partition key is written in a field's name; the one partition of an unpartitioned asset is ''."""
@@ -45,13 +53,23 @@ def partition_of(field: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Key names under one prefix."""
+    """Key names under one prefix. The three streams can be named otherwise.
+
+    Raises:
+        ValueError: the prefix is empty, or a stream is named as another key is.
+    """
 
     prefix: str
+    events_name: str = "events"
+    dead_letters_name: str = "dead-letters"
+    audit_name: str = "audit"
 
     def __post_init__(self) -> None:
         if not self.prefix:
             raise ValueError("the prefix of the catalog's keys is empty; give it a name such as 'headwater'")
+        for name in (self.events_name, self.dead_letters_name, self.audit_name):
+            if name.partition(":")[0] in _TAKEN:
+                raise ValueError(f"a stream cannot be named {name!r}: the catalog keeps something else there")
 
     @property
     def workflows(self) -> str:
@@ -79,15 +97,15 @@ class Keys:
 
     @property
     def events(self) -> str:
-        return f"{self.prefix}:events"
+        return f"{self.prefix}:{self.events_name}"
 
     @property
     def dead_letters(self) -> str:
-        return f"{self.prefix}:dead-letters"
+        return f"{self.prefix}:{self.dead_letters_name}"
 
     @property
     def audit(self) -> str:
-        return f"{self.prefix}:audit"
+        return f"{self.prefix}:{self.audit_name}"
 
     @property
     def service(self) -> str:
@@ -96,6 +114,11 @@ class Keys:
     @property
     def control(self) -> str:
         return f"{self.prefix}:control"
+
+    @property
+    def for_scripts(self) -> tuple[str, str, str, str]:
+        """What prelude.lua expects as KEYS."""
+        return self.prefix, self.events, self.dead_letters, self.audit
 
     def asset(self, asset_id: str) -> str:
         return f"{self.prefix}:asset:{asset_id}"

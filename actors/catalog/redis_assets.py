@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from actors.catalog.codec import dump_entry, dump_given, load_asset, load_history
 from actors.catalog.declarations import FreshnessSection
@@ -13,8 +13,12 @@ from actors.catalog.keys import partition_field
 from actors.catalog.redis_root import RedisRoom, position_of
 from actors.catalog.store import AssetRecord, HistoryEntry, NewMaterialization, Recorded, RunFenced
 from actors.core.freshness import ExpiryReason, FreshnessPolicy
+from actors.core.wallclock import DAY_MS
 
 __all__ = ["RedisAssets"]
+
+_SEEN_FOR_MS: Final = 7 * DAY_MS
+"""How long an outsider's dedupe key is remembered."""
 
 
 class RedisAssets(RedisRoom):
@@ -41,9 +45,9 @@ class RedisAssets(RedisRoom):
             dataVersion=new.data_version,
             given=dump_given(new),
             entry=dump_entry(new),
-            historyLimit=self._retention.materializations,
+            historyLimit=self._history.materializations,
             seen=_seen(new),
-            seenForMs=self._retention.seen_for_ms,
+            seenForMs=_SEEN_FOR_MS,
             **self._told(event),
         )
         outcome, *rest = answer
@@ -91,7 +95,7 @@ class RedisAssets(RedisRoom):
         }
 
     def history(self, asset_id: str, *, partition_key: str | None = None, limit: int = 100) -> list[HistoryEntry]:
-        # Only what is kept of the asset can be asked for, so the whole list is bounded by the retention.
+        # Only what is kept of the asset can be asked for, so the whole list is bounded by the settings.
         last = limit - 1 if partition_key is None else -1
         if limit < 1:
             return []

@@ -1,9 +1,8 @@
-"""What every room of the Redis store shares: the client, the key names, the scripts, and the bounds of what is kept."""
+"""What every room of the Redis store shares: the client, the key names, the scripts and the bounds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from redis import Redis
@@ -12,44 +11,33 @@ from actors.catalog.connection import server_errors, server_of
 from actors.catalog.events import Event, encode_data
 from actors.catalog.keys import Keys
 from actors.catalog.scripts import ScriptName, Scripts
-from actors.core.wallclock import DAY_MS
+from actors.setting_groups import HistorySettings, StreamSettings
 
-__all__ = ["BATCH", "RedisRoom", "Retention", "position_of"]
+__all__ = ["BATCH", "RedisRoom", "keys_of", "position_of"]
 
 BATCH: Final = 500
 """Most commands in one round trip: enough to hide the latency, few enough to let others in between."""
 
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How much is kept. Streams are trimmed roughly (whole nodes of the server), the rest exactly.
-
-    `runs` counts ended runs, `materializations` those of one asset; `seen_for_ms` is how long an outsider's dedupe key
-    is remembered.
-    """
-
-    runs: int = 10_000
-    materializations: int = 200
-    events: int = 100_000
-    audit: int = 10_000
-    dead_letters: int = 10_000
-    seen_for_ms: int = 7 * DAY_MS
-
-    def __post_init__(self) -> None:
-        for name in ("runs", "materializations", "events", "audit", "dead_letters", "seen_for_ms"):
-            value = getattr(self, name)
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+_DEFAULT_STREAMS: Final = StreamSettings()
+_DEFAULT_HISTORY: Final = HistorySettings()
 
 
 class RedisRoom:
     """The base of the store's parts."""
 
-    def __init__(self, client: Redis, *, prefix: str, retention: Retention | None = None) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        *,
+        prefix: str,
+        streams: StreamSettings = _DEFAULT_STREAMS,
+        history: HistorySettings = _DEFAULT_HISTORY,
+    ) -> None:
         self._client = client
-        self._keys = Keys(prefix)
-        self._retention = retention or Retention()
-        self._scripts = Scripts(client, prefix)
+        self._keys = keys_of(prefix, streams)
+        self._streams = streams
+        self._history = history
+        self._scripts = Scripts(client, self._keys)
         self._server = server_of(client)
 
     def _call(self, name: ScriptName, /, **args: Any) -> Any:
@@ -73,7 +61,15 @@ class RedisRoom:
 
     def _told(self, event: Event) -> dict[str, Any]:
         """The arguments by which a script publishes an event."""
-        return {"eventType": event.type, "eventData": encode_data(event), "eventsLimit": self._retention.events}
+        return {
+            "eventType": event.type,
+            "eventData": encode_data(event),
+            "eventsLimit": self._streams.events_max_length,
+        }
+
+
+def keys_of(prefix: str, streams: StreamSettings) -> Keys:
+    return Keys(prefix, streams.events, streams.dead_letters, streams.audit)
 
 
 def position_of(entry_id: str) -> int:

@@ -87,7 +87,7 @@ class RedisRuns(RedisRoom):
                 "maxWorkflowRuns": limits.max_workflow_runs,
                 "poolLimits": pool_limits,
                 "audit": dump(run.trigger) if run.trigger.get("type") == AUTO_TRIGGER else None,
-                "auditLimit": self._retention.audit,
+                "auditLimit": self._streams.audit_max_length,
                 **self._told(RunEnqueued(**_about(run), at_ms=run.created_at_ms)),
             },
         )
@@ -180,7 +180,7 @@ class RedisRuns(RedisRoom):
                     for asset_id, key in dict.fromkeys(expected)
                 ],
                 onlyQueued=only_queued,
-                runsLimit=self._retention.runs,
+                runsLimit=self._history.runs,
                 **self._told(_ended(about, status, at_ms=now_ms, error=error)),
             )
         )

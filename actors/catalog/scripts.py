@@ -13,6 +13,8 @@ from typing import Any, Literal
 from redis import Redis
 from redis.exceptions import NoScriptError
 
+from actors.catalog.keys import Keys
+
 __all__ = ["ScriptCall", "ScriptName", "Scripts"]
 
 ScriptName = Literal[
@@ -51,25 +53,27 @@ class ScriptCall:
     name: ScriptName
     args: Mapping[str, Any]
 
-    def argument(self) -> str:
+    def argument(self) -> bytes:
         present = {key: value for key, value in self.args.items() if value is not None}
-        return json.dumps(present, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(present, ensure_ascii=False, separators=(",", ":"))
+        # Encoded here: hiredis would encode strictly, and a dead letter may hold what never was UTF-8.
+        return text.encode(errors="surrogateescape")
 
 
 class Scripts:
     """Runs scripts by their hash. A server that does not have one (restarted, SCRIPT FLUSH) is sent the text."""
 
-    def __init__(self, client: Redis, prefix: str) -> None:
+    def __init__(self, client: Redis, keys: Keys) -> None:
         self._client = client
-        self._prefix = prefix
+        self._keys = keys.for_scripts
 
     def call(self, name: ScriptName, /, **args: Any) -> Any:
         """Run one script. Raises redis errors."""
         call = ScriptCall(name, args)
         try:
-            return self._client.evalsha(_load(name).sha1, 1, self._prefix, call.argument())
+            return self._client.evalsha(_load(name).sha1, len(self._keys), *self._keys, call.argument())
         except NoScriptError:
-            return self._client.eval(_load(name).text, 1, self._prefix, call.argument())
+            return self._client.eval(_load(name).text, len(self._keys), *self._keys, call.argument())
 
     def call_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
         """Run many, in order and each atomic by itself, in one round trip; a second one for those that the server did
@@ -92,7 +96,7 @@ class Scripts:
             for call in calls:
                 script = _load(call.name)
                 if by_text:
-                    pipe.eval(script.text, 1, self._prefix, call.argument())
+                    pipe.eval(script.text, len(self._keys), *self._keys, call.argument())
                 else:
-                    pipe.evalsha(script.sha1, 1, self._prefix, call.argument())
+                    pipe.evalsha(script.sha1, len(self._keys), *self._keys, call.argument())
             return pipe.execute(raise_on_error=False)

@@ -1,9 +1,8 @@
-"""Real servers. Each xdist worker starts its own, on a Unix socket in a temporary folder; each test has its own prefix."""
+"""Real servers: each xdist worker starts its own on a Unix socket in a temporary folder; each test has its own prefix."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import tempfile
@@ -32,7 +31,7 @@ def running_server(kind: str) -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix=f"{kind}-"))
     socket_path = folder / "s"
     server = subprocess.Popen(
-        [os.fspath(binary), "--port", "0", "--unixsocket", socket_path, "--save", "", "--dir", folder],
+        [str(binary), "--port", "0", "--unixsocket", socket_path, "--save", "", "--dir", folder],
         stdout=subprocess.DEVNULL,
     )
     try:

@@ -2,6 +2,7 @@
 --
 -- KEYS[1]  the prefix under which every key of one catalog lives. The names behind it are built here, because which
 --          asset, run, workflow and pool a script touches is only known inside it; so a Redis Cluster is not served.
+-- KEYS[2]  the stream of events; KEYS[3]  of dead letters; KEYS[4]  of audit entries
 -- ARGV[1]  the arguments as one JSON object. What is stored or published as JSON comes in as text, made by Python, and
 --          is passed on as it is: cjson would turn [] into {} and shorten long numbers.
 local args = cjson.decode(ARGV[1])
@@ -36,7 +37,7 @@ local function asset_field(asset_id, kind, partition)
 end
 
 local function publish(event_type, data, ...)
-  redis.call('XADD', key('events'), 'MAXLEN', '~', args.eventsLimit, '*', 'type', event_type, 'data', data, ...)
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', args.eventsLimit, '*', 'type', event_type, 'data', data, ...)
 end
 
 local function create_run(run_id, status)

@@ -71,7 +71,7 @@ for _, pool in ipairs(args.pools) do
 end
 if args.audit then
   redis.call(
-    'XADD', key('audit'), 'MAXLEN', '~', args.auditLimit, '*', 'atMs', int(args.createdAtMs), 'runId', args.runId,
+    'XADD', KEYS[4], 'MAXLEN', '~', args.auditLimit, '*', 'atMs', int(args.createdAtMs), 'runId', args.runId,
     'workflow', workflow, 'partition', partition, 'trigger', args.audit
   )
 end
