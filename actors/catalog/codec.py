@@ -86,6 +86,7 @@ def dump_entry(new: NewMaterialization) -> str:
                 "workflowSlug": new.workflow_slug,
                 "stepId": new.step_id,
                 "payload": new.payload,
+                "schema": new.schema,
             }
         )
     )
@@ -136,6 +137,7 @@ def load_history(asset_id: str, text: str) -> HistoryEntry:
         workflow_slug=entry.get("workflowSlug"),
         step_id=entry.get("stepId"),
         payload=entry.get("payload"),
+        schema=entry.get("schema"),
     )
 
 

@@ -4,6 +4,7 @@
 `P:workflows`          hash     slug → definition (JSON)
 `P:workflow-sources`   hash     slug → `{source, hash}`
 `P:counters`           hash     asset id → the highest version given out
+`P:parameters:SLUG`    hash     partition → parameters that a user gave for it (JSON)
 `P:asset:ID`           hash     `made:K`, `failed:K`, `dismissed:K`, `expired:K` → JSON; K is the partition or ''
 `P:history:ID`         list     the latest materializations, newest first
 `P:seen:SHA1`          string   what an outsider's dedupe key was recorded as; expires
@@ -35,7 +36,7 @@ UNIT: Final = "\x1f"
 
 _TAKEN: Final = frozenset(
     [
-        *("workflows", "workflow-sources", "counters", "asset", "history", "seen"),
+        *("workflows", "workflow-sources", "parameters", "counters", "asset", "history", "seen"),
         *("run", "steps", "produced", "runs", "queued", "ended", "claims", "active"),
         *("service", "control"),
     ]
@@ -78,6 +79,9 @@ class Keys:
     @property
     def workflow_sources(self) -> str:
         return f"{self.prefix}:workflow-sources"
+
+    def parameters(self, slug: str) -> str:
+        return f"{self.prefix}:parameters:{slug}"
 
     @property
     def counters(self) -> str:

@@ -31,7 +31,8 @@ class RedisAssets(RedisRoom):
             step_id=new.step_id,
             produced_at_ms=new.produced_at_ms,
             data_version=new.data_version,
-            freshness=_section(new.freshness),
+            freshness=_section(new.freshness or new.declared_freshness),
+            freshness_source="declared" if new.freshness is None else "result",
             payload=_plain(new.payload),
         )
         answer = self._call(

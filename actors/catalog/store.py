@@ -89,7 +89,8 @@ class NewMaterialization:
     """A production to be recorded.
 
     With a `run_id` of ours the input versions are those that the run captured when it started; without one they are the
-    latest at the moment of recording. `upstreams` names the assets whose versions count. The same (run, step, asset,
+    latest at the moment of recording. `freshness` is a policy of this production's own, if it has one; the event tells
+    of it, else of the declared one. `upstreams` names the assets whose versions count. The same (run, step, asset,
     partition), or the same `dedupe_key`, is recorded once.
     """
 
@@ -104,6 +105,7 @@ class NewMaterialization:
     payload: Json = None
     schema: Json = None
     freshness: FreshnessPolicy | None = None
+    declared_freshness: FreshnessPolicy | None = None
     dedupe_key: str | None = None
 
 
@@ -124,6 +126,7 @@ class HistoryEntry:
     workflow_slug: str | None
     step_id: str | None
     payload: Json
+    schema: Json = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +295,11 @@ class Store(Protocol):
 
     def workflow_sources(self) -> dict[str, tuple[Source, str]]:
         """Of each workflow by slug: where it came from, and the content hash of the file it was last loaded from."""
+
+    def put_partition_parameters(self, slug: str, partition_key: str, parameters: JsonObject) -> None:
+        """Keep parameters for a partition of a workflow; automatic runs of it get them as well."""
+
+    def partition_parameters(self, slug: str, partition_key: str) -> JsonObject: ...
 
     # materializations
     def record(self, new: NewMaterialization) -> Recorded:

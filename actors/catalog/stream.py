@@ -185,6 +185,8 @@ class StreamReader:
             return False
         match event:
             case AssetProduced():
+                policy = event.freshness.to_policy() if event.freshness else None
+                is_own = event.freshness_source == "result"
                 self._store.record(
                     NewMaterialization(
                         asset_id=event.asset_id,
@@ -196,7 +198,8 @@ class StreamReader:
                         step_id=event.step_id,
                         data_version=event.data_version,
                         payload=event.payload,
-                        freshness=event.freshness.to_policy() if event.freshness else None,
+                        freshness=policy if is_own else None,
+                        declared_freshness=None if is_own else policy,
                         dedupe_key=f"stream:{entry_id}",
                     )
                 )

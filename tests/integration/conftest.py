@@ -1,4 +1,4 @@
-"""Real servers: each xdist worker starts its own on a Unix socket in a temporary folder; each test has its own prefix."""
+"""Real servers: each xdist worker starts its own on a Unix socket in a temporary folder; each test has its own keys."""
 
 from __future__ import annotations
 
