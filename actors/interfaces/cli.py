@@ -1,0 +1,113 @@
+"""The command line: `python run.py` serves; a command's name after it does that instead."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from actors.interfaces.commands.assets import history, resume
+from actors.interfaces.commands.debug import debug
+from actors.interfaces.commands.emit import emit
+from actors.interfaces.commands.runs import audit, cancel, run, runs
+from actors.interfaces.commands.trigger import trigger
+from actors.interfaces.commands.validate import validate
+from actors.interfaces.commands.workflows import graph, put_workflow, remove_workflow, workflows
+from actors.interfaces.errors import explained
+from actors.interfaces.session import ConfigOption, config_files, settings_of
+
+__all__ = ["app", "main"]
+
+
+class _Commands(TyperGroup):
+    """Says expected errors in few words on stderr; only a bug of ours ends in a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # `python run.py runs | head` has read enough; typer ends quietly.
+            raise
+        except Exception as error:
+            told = explained(error)
+            if told is None:
+                raise
+            text, code = told
+            print("\n".join(f"error: {line}" for line in text.splitlines()), file=sys.stderr)
+            raise typer.Exit(code) from None
+
+
+app = typer.Typer(
+    name="headwater",
+    cls=_Commands,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def start(ctx: typer.Context, config: ConfigOption = None) -> None:
+    """Headwater keeps data assets fresh: it starts exactly the workflow runs that are needed.
+
+    Without a command it serves.
+
+    \b
+    Examples:
+      python run.py
+      python run.py --config config/production.toml
+      python run.py runs --trigger auto-materialize
+    """
+    ctx.obj = tuple(config or ())
+    if ctx.invoked_subcommand is None:
+        _serve(ctx, None)
+
+
+@app.command("serve", short_help="Run the service.")
+def serve(ctx: typer.Context, config: ConfigOption = None) -> None:
+    """Run the service until it is told to stop (SIGTERM, or Ctrl-C): keep every asset fresh.
+
+    \b
+    Examples:
+      python run.py serve
+      python run.py serve --config config/production.toml --config local.toml
+    """
+    _serve(ctx, config)
+
+
+def _serve(ctx: typer.Context, config: Sequence[Path] | None) -> None:
+    # The service pulls in the actors and the launcher; commands that only look do without them.
+    from actors.system import serve as run_service
+
+    code = run_service(settings_of(ctx, config), config_files(ctx, config))
+    if code:
+        raise typer.Exit(code)
+
+
+for _name, _command, _short in (
+    ("validate", validate, "Check definition files."),
+    ("emit", emit, "Tell of something produced or expired."),
+    ("trigger", trigger, "Ask for a run by hand."),
+    ("runs", runs, "List runs."),
+    ("run", run, "Show one run."),
+    ("cancel", cancel, "Cancel a run."),
+    ("audit", audit, "List the runs that started by themselves."),
+    ("debug", debug, "Show how assets stand, and why."),
+    ("history", history, "List what was made of an asset."),
+    ("resume", resume, "Forget failures, so that it goes on."),
+    ("graph", graph, "Draw the asset graph."),
+    ("workflows", workflows, "List the workflows."),
+    ("put-workflow", put_workflow, "Keep a definition."),
+    ("remove-workflow", remove_workflow, "Drop a definition."),
+):
+    app.command(_name, short_help=_short)(_command)
+
+
+def main() -> None:
+    """Run the command line with the process's arguments and exit."""
+    app()

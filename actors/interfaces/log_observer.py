@@ -1,0 +1,165 @@
+"""What actors report, as canonical log lines: one for each decision, and each start and end of a run."""
+
+from __future__ import annotations
+
+import structlog
+
+from actors.core.decide import Decision, Reason, Wait
+from actors.interfaces.dump import decision_kind, iso_or_none, partition_name
+from actors.interfaces.render import duration_text
+
+__all__ = ["LogObserver"]
+
+
+class LogObserver:
+    """Writes each report as one line; `text` is what the console says in place of the fields."""
+
+    def __init__(self) -> None:
+        self._log = structlog.stdlib.get_logger("headwater")
+
+    def decided(
+        self,
+        *,
+        asset_id: str,
+        workflow_slug: str | None,
+        partition_key: str | None,
+        decision: Decision,
+        cause: str,
+        run_id: str | None,
+        failures: int,
+        next_look_ms: int | None,
+        is_news: bool,
+    ) -> None:
+        until = next_look_ms
+        if isinstance(decision, Wait) and decision.until_ms is not None:
+            until = decision.until_ms
+        kind, reason = decision_kind(decision), decision.reason.value
+        text = f"{partition_name(asset_id, partition_key)}  {kind}: {reason}, after {cause}"
+        if failures:
+            text += f", {failures} failed"
+        if until is not None:
+            text += f", next look {iso_or_none(until)}"
+        (self._log.info if is_news else self._log.debug)(
+            "decision",
+            asset_id=asset_id,
+            workflow=workflow_slug,
+            partition_key=partition_key,
+            decision=kind,
+            reason=reason,
+            cause=cause,
+            run_id=run_id,
+            failures=failures,
+            next_look=iso_or_none(until),
+            text=text,
+        )
+
+    def run_submitted(
+        self,
+        *,
+        run_id: str,
+        workflow_slug: str,
+        partition_key: str | None,
+        trigger: str,
+        reason: str,
+        cause: str,
+        waited_ms: int | None,
+    ) -> None:
+        why = reason if trigger == "auto-materialize" else f"{trigger}: {reason}"
+        text = f"{partition_name(workflow_slug, partition_key)}  {why}"
+        if cause:
+            text += f", because of {cause}"
+        self._log.info(
+            "run submitted",
+            workflow=workflow_slug,
+            partition_key=partition_key,
+            run_id=run_id,
+            trigger=trigger,
+            reason=reason,
+            because_of=cause or None,
+            waited_ms=waited_ms,
+            text=f"{text}  ({run_id})",
+        )
+
+    def run_deduplicated(self, *, workflow_slug: str, partition_key: str | None, asset_id: str, because: str) -> None:
+        self._log.info(
+            "run not needed",
+            workflow=workflow_slug,
+            partition_key=partition_key,
+            asset_id=asset_id,
+            because=because,
+            text=f"{partition_name(workflow_slug, partition_key)}  for {asset_id}: {because}",
+        )
+
+    def run_delayed(self, *, workflow_slug: str, partition_key: str | None, limit: str) -> None:
+        self._log.info(
+            "run delayed",
+            workflow=workflow_slug,
+            partition_key=partition_key,
+            limit=limit,
+            text=f"{partition_name(workflow_slug, partition_key)}  waits for a slot: limit {limit}",
+        )
+
+    def run_ended(
+        self,
+        *,
+        run_id: str,
+        workflow_slug: str,
+        partition_key: str | None,
+        trigger: str,
+        reason: str,
+        outcome: str,
+        duration_ms: int | None,
+    ) -> None:
+        is_well = outcome in ("succeeded", "canceled")
+        took = "" if duration_ms is None else f" after {duration_text(duration_ms)}"
+        (self._log.info if is_well else self._log.warning)(
+            "run ended",
+            workflow=workflow_slug,
+            partition_key=partition_key,
+            run_id=run_id,
+            trigger=trigger,
+            reason=reason,
+            outcome=outcome,
+            duration_ms=duration_ms,
+            text=f"{partition_name(workflow_slug, partition_key)}  {outcome}{took}  ({run_id})",
+        )
+
+    def failed(self, *, asset_id: str, partition_key: str | None, failures: int, reason: Reason) -> None:
+        name = partition_name(asset_id, partition_key)
+        text = f"{name}  {failures} failed in a row"
+        if reason is Reason.SUSPENDED:
+            text += f"; nothing more is tried until `resume {asset_id}`, or until the cool-off passes"
+        self._log.warning(
+            str(reason.value),
+            asset_id=asset_id,
+            partition_key=partition_key,
+            failures=failures,
+            text=text,
+        )
+
+    def stale_changed(self, delta: int) -> None:
+        """Not a line of its own: the decision that made it so has one."""
+
+    def queue_changed(self, *, active: int, queued: int) -> None:
+        self._log.debug("queue", active=active, queued=queued)
+
+    def dead_letter(self, *, reason: str) -> None:
+        self._log.warning("dead letter", reason=reason, text=f"an event was put aside: {reason}")
+
+    def undelivered(self, *, message: str, receiver: str) -> None:
+        self._log.debug("undelivered", message=message, receiver=receiver)
+
+    def child_restarted(self, *, name: str, error: str, restarts: int) -> None:
+        self._log.error("restarted", child=name, error=error, restarts=restarts)
+
+    def workflow_changed(self, *, slug: str, change: str) -> None:
+        refused = change.startswith("refused")
+        (self._log.warning if refused else self._log.info)(
+            "workflow", workflow=slug, change=change, text=f"{slug}  {change}"
+        )
+
+    def catalog_unavailable(self, *, error: str) -> None:
+        self._log.error("catalog down", error=error, text=error)
+
+    def catalog_available(self) -> None:
+        self._log.info("catalog up")
