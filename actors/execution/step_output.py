@@ -1,0 +1,70 @@
+"""The folder of one attempt of a step: what the job wrote, what it reads, and which process runs it.
+
+The files belong to the parent, so they are still there when the job's process was killed.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+__all__ = ["TAIL_BYTES", "StepOutput"]
+
+TAIL_BYTES: Final = 8 * 1024
+_PID_PREFIX: Final = "pid-"
+_REVOKED_SUFFIX: Final = ".revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutput:
+    folder: Path
+
+    @property
+    def stdin(self) -> Path:
+        return self.folder / "stdin"
+
+    @property
+    def stdout(self) -> Path:
+        return self.folder / "stdout"
+
+    @property
+    def stderr(self) -> Path:
+        return self.folder / "stderr"
+
+    def begin(self) -> bool:
+        """Called by the worker before the job: leave word of this process. False if the attempt was revoked."""
+        try:
+            (self.folder / f"{_PID_PREFIX}{os.getpid()}").touch(exist_ok=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def begun_by(self) -> int | None:
+        """The process that runs the job; None if none has begun."""
+        for file in self.folder.glob(f"{_PID_PREFIX}*"):
+            return int(file.name.removeprefix(_PID_PREFIX))
+        return None
+
+    def revoke(self) -> StepOutput:
+        """Called by the parent: from now on nobody begins. Returns the folder under its new name.
+
+        Renaming is one atomic step, and so is making the file of `begin`: either the worker comes too late,
+        or `begun_by` knows of it.
+        """
+        return StepOutput(self.folder.rename(self.folder.with_name(self.folder.name + _REVOKED_SUFFIX)))
+
+    def tails(self) -> tuple[str, str]:
+        """The ends of stdout and stderr, `TAIL_BYTES` each; what is not UTF-8 is replaced."""
+        return _tail(self.stdout), _tail(self.stderr)
+
+
+def _tail(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - TAIL_BYTES))
+            return stream.read(TAIL_BYTES).decode(errors="replace")
+    except FileNotFoundError:
+        return ""

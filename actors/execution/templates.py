@@ -1,0 +1,114 @@
+"""Liquid templates in the parameters of steps, by python-liquid: strict, bounded, without any access."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from liquid import Environment, RenderContext
+from liquid.builtin.output import OutputNode
+from liquid.exceptions import LiquidError
+from liquid.extra import JSON
+from liquid.stringify import to_liquid_string
+from liquid.undefined import StrictDefaultUndefined, is_undefined
+
+from actors.catalog.store import Json, JsonObject
+
+__all__ = ["MAX_RENDERED_BYTES", "TemplateError", "render"]
+
+MAX_RENDERED_BYTES: Final = 1024 * 1024
+_MAX_LOOPS: Final = 10_000
+_MAX_RANGE: Final = 10_000
+_SHOWN: Final = 200
+
+
+class TemplateError(ValueError):
+    """A template cannot be rendered; the text names the step, the parameter, the template and the reason."""
+
+
+class _Bounded(Environment):
+    loop_iteration_limit = _MAX_LOOPS
+    local_namespace_limit = MAX_RENDERED_BYTES
+    output_stream_limit = MAX_RENDERED_BYTES
+
+
+def _environment() -> Environment:
+    environment = _Bounded(undefined=StrictDefaultUndefined)
+    environment.add_filter("json", JSON())
+    # They load other templates, of which there are none.
+    for tag in ("include", "render"):
+        del environment.tags[tag]
+    return environment
+
+
+_ENVIRONMENT: Final = _environment()
+
+
+def render(parameters: JsonObject, namespaces: JsonObject, *, step_id: str) -> dict[str, Json]:
+    """Render every text inside the parameters of a step; other values and the keys of objects are left as they are.
+
+    A text that is exactly one `{{ expression }}` becomes the value itself, with its type; any other becomes
+    text.
+
+    Raises:
+        TemplateError: a template is malformed, refers to what is not there, or grows past the bounds.
+    """
+    return {key: _render(value, namespaces, f"step {step_id!r}: parameters.{key}") for key, value in parameters.items()}
+
+
+def _render(value: Json, namespaces: JsonObject, where: str) -> Json:
+    if isinstance(value, str):
+        if "{{" not in value and "{%" not in value:
+            return value
+        try:
+            return _render_text(value, namespaces)
+        except LiquidError as error:
+            raise TemplateError(f"{where}: template {_shown(value)}: {error.message or error}") from None
+        except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise TemplateError(f"{where}: template {_shown(value)}: {type(error).__name__}: {error}") from None
+    if isinstance(value, Mapping):
+        return {key: _render(child, namespaces, f"{where}.{key}") for key, child in value.items()}
+    if isinstance(value, Sequence):
+        return [_render(child, namespaces, f"{where}[{index}]") for index, child in enumerate(value)]
+    return value
+
+
+def _render_text(text: str, namespaces: JsonObject) -> Json:
+    template = _ENVIRONMENT.from_string(text)
+    if len(template.nodes) == 1 and type(template.nodes[0]) is OutputNode:
+        context = RenderContext(template, globals=template.make_globals(namespaces))
+        return _native(template.nodes[0].expression.evaluate(context))
+    return template.render(namespaces)
+
+
+def _native(value: object) -> Json:
+    """The JSON value of an expression; what JSON lacks becomes the text that Liquid would print."""
+    if is_undefined(value):
+        # Its text is what raises the error that names it.
+        return str(value)
+    match value:
+        case None | bool() | int():
+            return value
+        case float():
+            if not math.isfinite(value):
+                raise ValueError(f"{value} is not a JSON number")
+            return value
+        case str():
+            if len(value.encode()) > MAX_RENDERED_BYTES:
+                raise ValueError(f"the value has more than {MAX_RENDERED_BYTES} bytes")
+            return str(value)
+        case Mapping():
+            return {str(key): _native(child) for key, child in value.items()}
+        case range():
+            if len(value) > _MAX_RANGE:
+                raise ValueError(f"the range has more than {_MAX_RANGE} numbers")
+            return list(value)
+        case list() | tuple():
+            return [_native(child) for child in value]
+        case _:
+            return str(to_liquid_string(value, autoescape=False))
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
