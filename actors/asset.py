@@ -43,6 +43,7 @@ from actors.messages import (
     UpstreamSettled,
     WantRun,
     WithdrawRun,
+    at_ms_of,
 )
 from actors.runtime import PooledActor, TimerHandle
 from actors.surroundings import Surroundings
@@ -167,7 +168,7 @@ class AssetActor(PooledActor):
         for key in self._keys(news.keys):
             state = self._state(key)
             if transitions.upstream_changed(state, cause, news.wave, now_ms):
-                self._look(state, text, event_at_ms=news.pos >> 20 if news.pos else None)
+                self._look(state, text, event_at_ms=at_ms_of(news.pos) if news.pos else None)
             else:
                 self._report_wave(state)
 

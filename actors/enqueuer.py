@@ -44,6 +44,7 @@ from actors.messages import (
     WantRun,
     WithdrawRun,
     WorkflowsKnown,
+    at_ms_of,
 )
 from actors.runtime import PooledActor
 from actors.surroundings import Surroundings
@@ -216,9 +217,9 @@ class EnqueuerActor(PooledActor):
     def _on_run_enqueued(self, news: RunEnqueued) -> None:
         started = self._started.get(news.run_id)
         if started is None:
-            self._started[news.run_id] = _Started("unknown", "unknown", news.pos >> 20)
+            self._started[news.run_id] = _Started("unknown", "unknown", at_ms_of(news.pos))
         elif news.is_started:
-            started.since_ms = news.pos >> 20
+            started.since_ms = at_ms_of(news.pos)
         key = (news.workflow_slug, news.partition_key)
         self._queue.occupy(news.run_id, Slot(key, self._pools(news.workflow_slug)))
         self._drop(news.run_id)
@@ -239,7 +240,7 @@ class EnqueuerActor(PooledActor):
                 trigger=started.trigger if started else "unknown",
                 reason=started.reason if started else "unknown",
                 outcome=news.outcome,
-                duration_ms=(news.pos >> 20) - started.since_ms if started and news.pos else None,
+                duration_ms=at_ms_of(news.pos) - started.since_ms if started and news.pos else None,
             )
         self._is_flush_due = False
         self._flush_soon()

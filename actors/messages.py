@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from actors.catalog.store import ActiveRun, AssetRecord, JsonObject, Limits, RunRecord, SubmitOutcome
+from actors.catalog.store import ActiveRun, AssetRecord, Basis, JsonObject, Limits, RunRecord, SubmitOutcome
 from actors.core.decide import Decision, Reason
 from actors.core.freshness import Expiry, ExpiryReason
 from actors.core.graph import AssetSpec, WorkflowSpec
@@ -19,6 +19,9 @@ from actors.core.run_queue import Capacity
 from actors.core.state import Cause, Dismissal, FailureRecord, Materialization, UpstreamSnapshot
 
 Keys = tuple[str | None, ...] | AllKnown
+
+POS_SHIFT = 64
+"""A stream entry's id is milliseconds and a 64-bit sequence number; a position is both as one number."""
 
 # -- news from the event stream, told to the registry ---------------------------------------------------------------
 
@@ -92,6 +95,11 @@ class RunEnded:
     outcome: str
     unmade: tuple[Unmade, ...]
     pos: int
+
+
+def at_ms_of(pos: int) -> int:
+    """When the stream entry at a position was appended, by the server's clock."""
+    return pos >> POS_SHIFT
 
 
 StreamNews = AssetProduced | AssetExpired | AssetResumed | WorkflowUpdated | RunRequested | RunEnqueued | RunEnded
@@ -184,6 +192,10 @@ class WantRun:
     failures: int
     expiry: Expiry | None = None
     event_at_ms: int | None = None
+
+    @property
+    def basis(self) -> Basis:
+        return Basis(self.asset_id, self.partition_key, self.version, self.failures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +362,7 @@ class QueueDump:
 
 @dataclass(frozen=True, slots=True)
 class DecisionEntry:
-    """One decision as it was taken: `cause` is the news that led to the look, `next_look_ms` when the next one is due."""
+    """One decision as it was taken; `cause` is the news that led to the look, `next_look_ms` when the next is due."""
 
     at_ms: int
     decision: Decision

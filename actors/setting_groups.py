@@ -130,6 +130,7 @@ class RedisSettings(Group):
 
 class ConcurrencySettings(Group):
     max_runs: Limit = 8
+    aging_ms: Milliseconds = 60_000
     workflows: dict[str, Limit] = Field(default_factory=dict)
     pools: dict[str, Limit] = Field(default_factory=dict)
 
@@ -137,7 +138,6 @@ class ConcurrencySettings(Group):
 class WorkerSettings(Group):
     processes: Annotated[int, Field(ge=1, le=1_024)] = 2
     max_tasks_per_process: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
-    start_method: Literal["forkserver", "spawn", "fork"] = "forkserver"
 
 
 class DispatcherSettings(Group):

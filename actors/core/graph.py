@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from actors.core.backoff import BackoffPolicy, FailureBudget
 from actors.core.freshness import FreshnessPolicy
-from actors.core.partitions import Partitioning
+from actors.core.partitions import Partitioning, PartitionKeyError, validate_key
 from actors.core.quiet_hours import QuietHours
 
 __all__ = [
@@ -97,6 +97,14 @@ class WorkflowSpec:
     def upstreams(self) -> tuple[str, ...]:
         """Every upstream of every asset: the versions that a run captures when it starts."""
         return tuple(sorted({u for a in self.assets for u in a.upstreams}))
+
+    def expected(self, partition_key: str | None) -> tuple[tuple[str, str | None], ...]:
+        """The asset partitions that a run for this partition should make."""
+        return tuple(
+            (spec.asset_id, None if spec.partitioning is None else partition_key)
+            for spec in self.assets
+            if spec.partitioning is None or _is_key_of(spec, partition_key)
+        )
 
 
 class CycleError(ValueError):
@@ -239,3 +247,11 @@ class Graph:
                 seen.add(step)
                 trail.append(step)
                 stack.append(iter(sorted(self.feeds(step))))
+
+
+def _is_key_of(spec: AssetSpec, partition_key: str | None) -> bool:
+    try:
+        validate_key(spec.partitioning, partition_key, asset_id=spec.asset_id)
+    except PartitionKeyError:
+        return False
+    return True

@@ -1,0 +1,247 @@
+"""The catalog for actors: their questions wait in lanes, each served by a thread that may block.
+
+While the catalog is unavailable a lane tries the same question again, slower each time, until it is answered or the
+gateway stops: every one of them is safe to repeat. Submissions are taken in batches, whatever has gathered at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from queue import SimpleQueue
+from typing import Any
+
+import structlog
+from pykka import ActorDeadError, ActorRef
+
+from actors.catalog.definitions import WorkflowDefinition
+from actors.catalog.store import (
+    CatalogUnavailable,
+    Gone,
+    JsonObject,
+    NewRun,
+    RunStatus,
+    Store,
+    SubmitOutcome,
+    Submitted,
+)
+from actors.core.freshness import Expiry
+from actors.execution.launcher import LaunchFailed, RunLauncher, RunOrder
+from actors.execution.parameters import run_parameters
+from actors.messages import (
+    AssetsLoaded,
+    QueuedRunLoaded,
+    RunRequest,
+    RunsAnswered,
+    RunsLoaded,
+    WorkflowLoaded,
+    WorkflowsLoaded,
+)
+from actors.observer import Observer
+from actors.runtime import Clock
+
+__all__ = ["CatalogGateway"]
+
+_log = structlog.get_logger(__name__)
+
+Receiver = ActorRef[Any]
+
+FIRST_RETRY_SECONDS = 0.1
+LAST_RETRY_SECONDS = 5.0
+
+
+class CatalogGateway:
+    """Implements `CatalogPort` over a blocking store, and hands claimed runs to the launcher."""
+
+    def __init__(self, store: Store, launcher: RunLauncher, observer: Observer, clock: Clock) -> None:
+        self._store = store
+        self._launcher = launcher
+        self._clock = clock
+        self._definitions: dict[str, WorkflowDefinition] = {}
+        self._reads = _Lane("catalog-reads", observer)
+        self._submissions = _Lane("catalog-submissions", observer)
+        self._expiries = _Lane("catalog-expiries", observer)
+
+    def start(self) -> None:
+        for lane in (self._reads, self._submissions, self._expiries):
+            lane.start()
+
+    def stop(self) -> None:
+        """What is under way is finished; what waits is given up: the catalog has all of it still."""
+        for lane in (self._reads, self._submissions, self._expiries):
+            lane.stop()
+
+    def load_workflows(self, receiver: Receiver) -> None:
+        self._reads.put(partial(self._load_workflows, receiver))
+
+    def load_workflow(self, slug: str, receiver: Receiver) -> None:
+        self._reads.put(partial(self._load_workflow, slug, receiver))
+
+    def load_assets(self, asset_ids: Sequence[str], upstream_ids: Sequence[str], receiver: Receiver) -> None:
+        self._reads.put(partial(self._load_assets, tuple(asset_ids), tuple(upstream_ids), receiver))
+
+    def load_runs(self, receiver: Receiver) -> None:
+        self._reads.put(partial(self._load_runs, receiver))
+
+    def load_queued_run(self, run_id: str, receiver: Receiver) -> None:
+        self._reads.put(partial(self._load_queued_run, run_id, receiver))
+
+    def submit(self, requests: Sequence[RunRequest], receiver: Receiver) -> None:
+        self._submissions.put(partial(self._submit, tuple(requests), receiver))
+
+    def expire(self, asset_id: str, partition_key: str | None, version: int, expiry: Expiry) -> None:
+        self._expiries.put(partial(self._expire, asset_id, partition_key, version, expiry))
+
+    # -- on the threads of the lanes ---------------------------------------------------------------------------------
+
+    def _load_workflows(self, receiver: Receiver) -> None:
+        pos = self._store.position()
+        definitions = self._store.workflows()
+        self._definitions = {definition.slug: definition for definition in definitions}
+        active = self._store.active_runs()
+        _tell(receiver, WorkflowsLoaded(tuple(d.to_spec() for d in definitions), tuple(active), pos))
+
+    def _load_workflow(self, slug: str, receiver: Receiver) -> None:
+        definition = self._store.workflow(slug)
+        if definition is None:
+            self._definitions.pop(slug, None)
+        else:
+            self._definitions[slug] = definition
+        _tell(receiver, WorkflowLoaded(slug, definition.to_spec() if definition else None))
+
+    def _load_assets(self, asset_ids: tuple[str, ...], upstream_ids: tuple[str, ...], receiver: Receiver) -> None:
+        pos = self._store.position()
+        active = self._store.active_runs()
+        records = self._store.read_assets([*asset_ids, *upstream_ids])
+        _tell(receiver, AssetsLoaded(asset_ids, records, tuple(active), pos))
+
+    def _load_runs(self, receiver: Receiver) -> None:
+        active = self._store.active_runs()
+        _tell(receiver, RunsLoaded(tuple(active), tuple(self._store.queued_runs())))
+
+    def _load_queued_run(self, run_id: str, receiver: Receiver) -> None:
+        run = self._store.run(run_id)
+        if run is not None and run.status is RunStatus.QUEUED:
+            _tell(receiver, QueuedRunLoaded(run))
+
+    def _expire(self, asset_id: str, partition_key: str | None, version: int, expiry: Expiry) -> None:
+        self._store.expire(
+            asset_id,
+            partition_key,
+            version=version,
+            expires_at_ms=expiry.at_ms,
+            reason=expiry.reason,
+            now_ms=self._clock.now_ms(),
+        )
+
+    def _submit(self, requests: tuple[RunRequest, ...], receiver: Receiver) -> None:
+        runs: list[NewRun] = []
+        outcomes: dict[str, SubmitOutcome] = {}
+        for request in requests:
+            run = self._new_run(request)
+            if isinstance(run, NewRun):
+                runs.append(run)
+            else:
+                outcomes[request.run_id] = run
+        outcomes |= dict(zip([run.run_id for run in runs], self._store.submit(runs) if runs else (), strict=True))
+        for request in requests:
+            if isinstance(outcomes[request.run_id], Submitted):
+                self._launch(request)
+        _tell(receiver, RunsAnswered(tuple((request, outcomes[request.run_id]) for request in requests)))
+
+    def _new_run(self, request: RunRequest) -> NewRun | Gone:
+        slug = request.workflow.slug
+        definition = self._definitions.get(slug) or self._store.workflow(slug)
+        if definition is None:
+            if request.queued is not None:
+                self._store.cancel_queued(request.run_id, now_ms=self._clock.now_ms())
+            return Gone(f"workflow {slug} was removed")
+        if request.queued is not None:
+            parameters = request.queued.parameters
+        else:
+            stored: JsonObject = {}
+            if request.partition_key is not None:
+                stored = self._store.partition_parameters(slug, request.partition_key)
+            parameters = run_parameters(
+                definition,
+                asset_ids=[want.asset_id for want in request.wants],
+                partition_key=request.partition_key,
+                stored=stored,
+                given={},
+            )
+        return NewRun(
+            run_id=request.run_id,
+            workflow_slug=slug,
+            partition_key=request.partition_key,
+            parameters=parameters,
+            trigger=request.trigger,
+            created_at_ms=self._clock.now_ms(),
+            limits=request.limits,
+            pools=request.workflow.pools,
+            basis=tuple(want.basis for want in request.wants),
+            upstreams=request.workflow.upstreams,
+        )
+
+    def _launch(self, request: RunRequest) -> None:
+        order = RunOrder(request.run_id, request.workflow.slug, request.partition_key)
+        try:
+            self._launcher.launch(order)
+        except LaunchFailed as error:
+            self._store.finish_run(
+                request.run_id,
+                RunStatus.FAILED,
+                now_ms=self._clock.now_ms(),
+                error=f"the run could not be launched: {error}",
+                expected=request.workflow.expected(request.partition_key),
+            )
+
+
+class _Lane:
+    """One thread and the work that waits for it, in order."""
+
+    def __init__(self, name: str, observer: Observer) -> None:
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._observer = observer
+        self._is_stopping = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name=f"headwater-{name}", daemon=True)
+
+    def put(self, work: Callable[[], None]) -> None:
+        self._work.put(work)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._is_stopping.set()
+        self._work.put(None)
+        if self._thread.is_alive():
+            self._thread.join(10.0)
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None and not self._is_stopping.is_set():
+            try:
+                self._do(work)
+            except Exception:
+                # A question that cannot be answered must not silence those behind it.
+                _log.exception("catalog question failed", lane=self._thread.name)
+
+    def _do(self, work: Callable[[], None]) -> None:
+        wait_seconds = FIRST_RETRY_SECONDS
+        while not self._is_stopping.is_set():
+            try:
+                work()
+            except CatalogUnavailable as error:
+                self._observer.catalog_unavailable(error=str(error))
+                self._is_stopping.wait(wait_seconds)
+                wait_seconds = min(2 * wait_seconds, LAST_RETRY_SECONDS)
+            else:
+                return
+
+
+def _tell(receiver: Receiver, message: object) -> None:
+    try:
+        receiver.tell(message)
+    except ActorDeadError:
+        # Whoever takes its place asks again.
+        return

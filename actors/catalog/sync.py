@@ -1,0 +1,113 @@
+"""Keeps the catalog's definitions in step with the folder of workflow files.
+
+A file is put into the catalog when its content differs from what was last loaded from a file of that slug, so a
+definition put by command stays until its file changes. A workflow that came from a file goes when the file goes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from actors.catalog.definitions import DefinitionInvalid
+from actors.catalog.directory import DirectoryUnreadable, load_directory
+from actors.catalog.store import CatalogUnavailable, Store
+from actors.core.graph import CycleError, Graph
+
+__all__ = ["DefinitionSync", "FolderWatch", "SyncReport"]
+
+Signature = tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What one comparison changed; `problems` are (file or slug, reason)."""
+
+    put: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    problems: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[tuple[str, str], ...] = field(default=())
+
+
+class DefinitionSync:
+    """Compares the folder with the catalog. Used from one thread at a time."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self._store = store
+        self._folder = folder
+
+    def sync(self) -> SyncReport:
+        """Bring the catalog up to date with the files.
+
+        Raises:
+            DirectoryUnreadable: the folder cannot be read; nothing was changed.
+            CatalogUnavailable: the server cannot be reached.
+        """
+        loaded = load_directory(self._folder)
+        sources = self._store.workflow_sources()
+        found = {definition.slug: definition for definition in loaded.definitions.values()}
+        problems = [(str(refused.source), str(refused)) for refused in loaded.refused]
+        # A file that is broken for the moment must not retire the workflow it described.
+        removed = []
+        if not loaded.refused:
+            for slug, (source, _) in sources.items():
+                if source == "file" and slug not in found and self._store.remove_workflow(slug):
+                    removed.append(slug)
+        changed = {slug: d for slug, d in found.items() if sources.get(slug, ("", ""))[1] != d.content_hash}
+        if not changed:
+            return SyncReport((), tuple(removed), tuple(problems))
+        graph = Graph()
+        for kept in self._store.workflows():
+            if kept.slug not in changed:
+                graph.put(kept.to_spec())
+        put, warnings = [], []
+        for slug, definition in changed.items():
+            try:
+                graph.put(definition.to_spec())
+            except CycleError as error:
+                problems.append((slug, f"workflow {slug}: {error}"))
+                continue
+            self._store.put_workflow(definition, source="file", content_hash=definition.content_hash)
+            put.append(slug)
+            warnings += [(slug, str(warning)) for warning in definition.warnings()]
+        return SyncReport(tuple(put), tuple(removed), tuple(problems), tuple(warnings))
+
+
+class FolderWatch:
+    """A thread that looks at names, sizes and times of the folder's files, and reports when they differ."""
+
+    def __init__(self, folder: Path, interval_seconds: float, on_change: Callable[[], None]) -> None:
+        self._folder = folder
+        self._interval_seconds = interval_seconds
+        self._on_change = on_change
+        self._is_stopping = threading.Event()
+        self._seen = self._signature()
+        self._thread = threading.Thread(target=self._run, name="headwater-folder-watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._is_stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+
+    def _run(self) -> None:
+        while not self._is_stopping.wait(self._interval_seconds):
+            signature = self._signature()
+            if signature == self._seen:
+                continue
+            try:
+                self._on_change()
+            except (CatalogUnavailable, DirectoryUnreadable, DefinitionInvalid):
+                continue  # tried again at the next look
+            self._seen = signature
+
+    def _signature(self) -> Signature:
+        try:
+            entries = [(p.name, p.stat()) for p in self._folder.iterdir()]
+        except OSError:
+            return ()
+        return tuple(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in entries))
