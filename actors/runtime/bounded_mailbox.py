@@ -57,7 +57,8 @@ class BoundedMailbox(Mailbox):
         super().__init__()
         self._capacity = capacity
         self._timeout_seconds = timeout_seconds
-        self._room = threading.Condition(threading.Lock())
+        # Reentrant: a sender that got room too late, as the actor has stopped, empties the mailbox itself.
+        self._room = threading.Condition(threading.RLock())
         self._waiting = 0
 
     def put(self, envelope: Envelope[Any], /) -> None:

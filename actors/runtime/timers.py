@@ -87,6 +87,11 @@ class TimerHeap:
     def __len__(self) -> int:
         return len(self._heap) - self._cancelled
 
+    @property
+    def size(self) -> int:
+        """How many timers the heap holds, cancelled ones included."""
+        return len(self._heap)
+
     def add(self, at_ms: int, ref: ActorRef[Any], message: object) -> TimerHandle:
         """Arm a timer. Whoever waits for `changed` is woken if it is the first one due."""
         handle = TimerHandle(self, at_ms, ref, message)

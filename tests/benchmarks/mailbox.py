@@ -3,7 +3,7 @@
 Each actor gets the same number of messages, told by one thread in rounds over all actors, so that neighbours
 in time go to different actors: the pattern of news that spreads over a graph, and the worst for a thread per
 actor. The clock runs from the first tell until the last actor has handled its last message; starting and
-stopping are not counted. The rates of the pool are medians of several runs, as one takes a fraction of a second.
+stopping are not counted. The rates of the pool are medians of several runs, as one is over in no time.
 """
 
 from __future__ import annotations
