@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_serializer, field_validator, model_validator
 
@@ -118,7 +118,8 @@ class RedisSettings(Group):
         if ":" in user:
             user = user.partition(":")[0] + ":***"
         query = re.sub(r"=[^&]*", "=***", parts.query)
-        return urlunsplit((parts.scheme, user + at + host, parts.path, query, ""))
+        # Not `urlunsplit`, which would write unix:/path for unix:///path.
+        return f"{parts.scheme}://{user}{at}{host}{parts.path}{query and '?' + query}"
 
     @field_serializer("url")
     def _without_password(self, _: str) -> str:

@@ -120,21 +120,22 @@ def _circle_faults(steps: Sequence[Step]) -> Iterator[Fault]:
     index_of = {step.id: index for index, step in enumerate(steps)}
     done = set[str]()
     for root in direct:
-        trail: list[str] = []
+        trail: dict[str, None] = {}
         stack = [iter((root,))]
         while stack:
             step_id = next(stack[-1], None)
             if step_id is None:
                 stack.pop()
                 if trail:
-                    done.add(trail.pop())
+                    done.add(trail.popitem()[0])
             elif step_id in trail:
-                circle = [*trail[trail.index(step_id) :], step_id]
+                names = list(trail)
+                circle = [*names[names.index(step_id) :], step_id]
                 reason = f"steps wait for each other in a circle: {' -> '.join(circle)}; drop one of these"
                 yield ("steps", index_of[step_id], "dependsOn"), reason
                 return
             elif step_id not in done:
-                trail.append(step_id)
+                trail[step_id] = None
                 stack.append(iter(direct[step_id]))
 
 
