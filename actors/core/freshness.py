@@ -64,9 +64,7 @@ class FreshnessPolicy:
     @property
     def is_empty(self) -> bool:
         """True when no rule is set, so that a materialization stays fresh for ever."""
-        return (
-            self.ttl_ms is None and self.cadence_ms is None and self.max_age_ms is None and self.cron is None
-        )
+        return self.ttl_ms is None and self.cadence_ms is None and self.max_age_ms is None and self.cron is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,18 +219,14 @@ def check_mapping(up: Partitioning | None, down: Partitioning | None) -> str | N
         and isinstance(down, StaticPartitioning)
         and not set(up.keys) & set(down.keys)
     ):
-        return (
-            "upstream and downstream are static partitions without a key in common, so no update would arrive"
-        )
+        return "upstream and downstream are static partitions without a key in common, so no update would arrive"
     return None
 
 
 def _validate(partitioning: Partitioning | None, key: str | None) -> None:
     if partitioning is None:
         if key is not None:
-            raise PartitionKeyError(
-                f"partition key {key!r} is given, but the asset is not partitioned; leave it out"
-            )
+            raise PartitionKeyError(f"partition key {key!r} is given, but the asset is not partitioned; leave it out")
         return
     if key is None:
         raise PartitionKeyError(f"a partition key is missing; expected {_expected(partitioning)}")
@@ -239,9 +235,7 @@ def _validate(partitioning: Partitioning | None, key: str | None) -> None:
             window_of(partitioning, key)
         case StaticPartitioning():
             if key not in partitioning.keys:
-                raise PartitionKeyError(
-                    f"partition key {key!r} is unknown; expected {_expected(partitioning)}"
-                )
+                raise PartitionKeyError(f"partition key {key!r} is unknown; expected {_expected(partitioning)}")
         case DynamicPartitioning():
             flaw = flaw_of(key)
             if flaw:

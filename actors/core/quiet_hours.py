@@ -91,9 +91,7 @@ def quiet_until(quiet_hours: QuietHours, now_ms: int) -> int | None:
     if not quiet_hours.windows:
         return None
     if is_always_quiet(quiet_hours):
-        raise ValueError(
-            "quiet hours cover the whole week, so they never end; leave at least one minute free"
-        )
+        raise ValueError("quiet hours cover the whole week, so they never end; leave at least one minute free")
     tz = zone(quiet_hours.timezone)
     at = now_ms
     while True:

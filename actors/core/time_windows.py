@@ -208,9 +208,7 @@ def keys_overlapping(partitioning: TimeWindowPartitioning, window: Window) -> tu
     numbers = range(first, last + 1)
     if _count(partitioning, first, last) == last - first:
         return tuple(_key(partitioning, number) for number in numbers)
-    return tuple(
-        _key(partitioning, number) for number in numbers if not _skipped(partitioning, number, number)
-    )
+    return tuple(_key(partitioning, number) for number in numbers if not _skipped(partitioning, number, number))
 
 
 def _format_of(partitioning: TimeWindowPartitioning) -> KeyFormat:
@@ -297,6 +295,5 @@ def _skipped(partitioning: TimeWindowPartitioning, low: int, high: int) -> int:
 def _skipped_in(tz: ZoneInfo, granularity: Granularity, year: int, low: int, high: int) -> int:
     length = _LENGTH_MS[granularity]
     return sum(
-        max(0, min(gap.end_ms // length, high + 1) - max(-(-gap.start_ms // length), low))
-        for gap in gaps_in(tz, year)
+        max(0, min(gap.end_ms // length, high + 1) - max(-(-gap.start_ms // length), low)) for gap in gaps_in(tz, year)
     )

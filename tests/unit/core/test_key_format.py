@@ -32,9 +32,7 @@ def test_both_spellings_write_what_strftime_writes(tokens: str, strftime: str, w
     assert compile_format(strftime).write(wall_ms) == expected
 
 
-@pytest.mark.parametrize(
-    "text", ["%Y%j %H.%M", "%G-%V-%u %T", "%R %F", "%d.%m.%Y %H%M", "100%% %Y-%m-%d %H:%M"]
-)
+@pytest.mark.parametrize("text", ["%Y%j %H.%M", "%G-%V-%u %T", "%R %F", "%d.%m.%Y %H%M", "100%% %Y-%m-%d %H:%M"])
 @given(WALLS)
 def test_what_is_written_is_read_back_to_the_minute(text: str, wall_ms: int) -> None:
     compiled = compile_format(text)
@@ -100,8 +98,6 @@ def test_printable_text_is_a_key(key: str) -> None:
     assert flaw_of(key) is None
 
 
-@pytest.mark.parametrize(
-    "key", ["", " a", "a ", "a\nb", "a\tb", "\x00", "x" * 256, "\ud800", "\u200b", "\u00a0a"]
-)
+@pytest.mark.parametrize("key", ["", " a", "a ", "a\nb", "a\tb", "\x00", "x" * 256, "\ud800", "\u200b", "\u00a0a"])
 def test_text_that_cannot_be_seen_is_no_key(key: str) -> None:
     assert flaw_of(key)

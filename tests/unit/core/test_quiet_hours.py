@@ -55,9 +55,7 @@ def test_windows_that_touch_or_overlap_are_one() -> None:
     evening = QuietWindow(EVERY_DAY, 18 * 60, 24 * 60)
     morning = QuietWindow(EVERY_DAY, 0, 7 * 60)
     early = QuietWindow(EVERY_DAY, 6 * 60, 8 * 60)
-    assert quiet_until(QuietHours((early, evening, morning)), ms("2026-11-22T18:00Z")) == ms(
-        "2026-11-23T08:00Z"
-    )
+    assert quiet_until(QuietHours((early, evening, morning)), ms("2026-11-22T18:00Z")) == ms("2026-11-23T08:00Z")
 
 
 def test_equal_ends_are_a_whole_day() -> None:
@@ -91,9 +89,7 @@ def test_a_quiet_time_that_comes_twice_is_quiet_twice() -> None:
 
 
 def test_the_only_free_hour_of_a_week_is_found_when_the_clocks_skip_it() -> None:
-    but_sunday_two = QuietHours(
-        (QuietWindow(frozenset({6}), 180, 180), *_whole_days(range(6))), "Europe/Berlin"
-    )
+    but_sunday_two = QuietHours((QuietWindow(frozenset({6}), 180, 180), *_whole_days(range(6))), "Europe/Berlin")
     free = QuietHours(
         (*_whole_days(range(6)), QuietWindow(frozenset({6}), 180, 1440), _sunday(0, 120)), "Europe/Berlin"
     )
@@ -103,9 +99,7 @@ def test_the_only_free_hour_of_a_week_is_found_when_the_clocks_skip_it() -> None
 
 def test_two_changes_in_one_long_quiet_time_are_both_seen() -> None:
     """Boa Vista had summer time for less than a week in 2000, from the 8th to the 15th of October."""
-    all_but_one_hour = QuietHours(
-        (*_whole_days(range(6)), _sunday(0, 60), _sunday(120, 1440)), "America/Boa_Vista"
-    )
+    all_but_one_hour = QuietHours((*_whole_days(range(6)), _sunday(0, 60), _sunday(120, 1440)), "America/Boa_Vista")
     assert quiet_until(all_but_one_hour, ms("2000-10-08T03:59Z")) == ms("2000-10-08T04:00Z")
     assert quiet_until(all_but_one_hour, ms("2000-10-08T05:00Z")) == ms("2000-10-15T05:00Z")
 
@@ -141,9 +135,7 @@ def test_quiet_until_agrees_with_a_walk_minute_by_minute(
 @example((NIGHT, QuietWindow(EVERY_DAY, 6 * 60, 22 * 60)))
 def test_always_quiet_means_every_minute_of_a_week(windows: tuple[QuietWindow, ...]) -> None:
     monday = ms("2026-11-23T00:00Z")
-    every_quarter = all(
-        is_quiet(windows, "UTC", monday + quarter * 15 * MINUTE_MS) for quarter in range(7 * 96)
-    )
+    every_quarter = all(is_quiet(windows, "UTC", monday + quarter * 15 * MINUTE_MS) for quarter in range(7 * 96))
     assert is_always_quiet(QuietHours(windows)) == every_quarter
 
 
@@ -182,9 +174,7 @@ def test_every_time_of_day_is_read(minute: int) -> None:
     assert parse_time(f"{minute // 60:02d}:{minute % 60:02d}") == minute
 
 
-@pytest.mark.parametrize(
-    "text", ["", "7:30", "24:01", "25:00", "12:60", "12:3", "12.30", "12:30\n", "१२:३०", "-1:00"]
-)
+@pytest.mark.parametrize("text", ["", "7:30", "24:01", "25:00", "12:60", "12:3", "12.30", "12:30\n", "१२:३०", "-1:00"])
 def test_a_time_in_another_form_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="HH:MM"):
         parse_time(text)

@@ -52,9 +52,7 @@ def test_the_key_tells_the_highest_time_the_wall_clock_has_shown(
 
 
 @given(GRANULARITIES, zoned_instants())
-def test_every_instant_lies_in_the_window_of_its_key(
-    granularity: Granularity, place: tuple[str, int]
-) -> None:
+def test_every_instant_lies_in_the_window_of_its_key(granularity: Granularity, place: tuple[str, int]) -> None:
     timezone, at_ms = place
     partitioning = TimeWindowPartitioning(granularity, timezone)
     key = key_at(partitioning, at_ms)
@@ -191,9 +189,7 @@ def test_a_key_of_no_window_is_refused_with_the_reason_and_a_good_key(
         (Granularity.DAY, ""),
     ],
 )
-def test_a_format_that_gives_two_windows_one_key_is_refused(
-    granularity: Granularity, too_coarse: str
-) -> None:
+def test_a_format_that_gives_two_windows_one_key_is_refused(granularity: Granularity, too_coarse: str) -> None:
     with pytest.raises(ValueError, match="too coarse"):
         TimeWindowPartitioning(granularity, format=too_coarse)
 
