@@ -19,7 +19,7 @@ from pykka import ActorRef
 from actors.asset import AssetActor
 from actors.catalog.access import Catalog, open_catalog
 from actors.catalog.control import ControlServer
-from actors.catalog.gateway import CatalogGateway
+from actors.catalog.gateway import CatalogGateway, ThreadLane
 from actors.catalog.news import news_of
 from actors.catalog.recovery import end_orphans
 from actors.catalog.stream import Entry, StreamListener, StreamReader
@@ -117,7 +117,9 @@ class Service:
             max_tasks_per_process=settings.workers.max_tasks_per_process,
             clock=self._clock,
         )
-        self._gateway = CatalogGateway(self._store, self._launcher, self._observer, self._clock)
+        self._gateway = CatalogGateway(
+            self._store, self._launcher, self._clock, lambda name: ThreadLane(name, self._observer)
+        )
         self._around = Surroundings(
             clock=self._clock,
             timers=self._timers,

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from pykka import ActorDeadError, ActorRef
@@ -41,7 +41,7 @@ from actors.messages import (
 from actors.observer import Observer
 from actors.runtime import Clock
 
-__all__ = ["CatalogGateway"]
+__all__ = ["CatalogGateway", "Lane", "ThreadLane"]
 
 _log = structlog.get_logger(__name__)
 
@@ -51,17 +51,27 @@ FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
 
 
+class Lane(Protocol):
+    """Work that waits its turn. Each piece is safe to repeat, and is repeated while the catalog is unavailable."""
+
+    def put(self, work: Callable[[], None]) -> None: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 class CatalogGateway:
     """Implements `CatalogPort` over a blocking store, and hands claimed runs to the launcher."""
 
-    def __init__(self, store: Store, launcher: RunLauncher, observer: Observer, clock: Clock) -> None:
+    def __init__(self, store: Store, launcher: RunLauncher, clock: Clock, make_lane: Callable[[str], Lane]) -> None:
         self._store = store
         self._launcher = launcher
         self._clock = clock
         self._definitions: dict[str, WorkflowDefinition] = {}
-        self._reads = _Lane("catalog-reads", observer)
-        self._submissions = _Lane("catalog-submissions", observer)
-        self._expiries = _Lane("catalog-expiries", observer)
+        self._reads = make_lane("catalog-reads")
+        self._submissions = make_lane("catalog-submissions")
+        self._expiries = make_lane("catalog-expiries")
 
     def start(self) -> None:
         for lane in (self._reads, self._submissions, self._expiries):
@@ -180,6 +190,7 @@ class CatalogGateway:
             limits=request.limits,
             pools=request.workflow.pools,
             basis=tuple(want.basis for want in request.wants),
+            queued=request.queued is not None,
             upstreams=request.workflow.upstreams,
         )
 
@@ -197,8 +208,8 @@ class CatalogGateway:
             )
 
 
-class _Lane:
-    """One thread and the work that waits for it, in order."""
+class ThreadLane:
+    """A lane served by one thread, in order."""
 
     def __init__(self, name: str, observer: Observer) -> None:
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
