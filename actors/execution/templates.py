@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from liquid import Environment, RenderContext
@@ -11,6 +12,7 @@ from liquid.builtin.output import OutputNode
 from liquid.exceptions import LiquidError
 from liquid.extra import JSON
 from liquid.stringify import to_liquid_string
+from liquid.token import TOKEN_EXPRESSION, Token
 from liquid.undefined import StrictDefaultUndefined, is_undefined
 
 from actors.catalog.store import Json, JsonObject
@@ -21,6 +23,12 @@ MAX_RENDERED_BYTES: Final = 1024 * 1024
 _MAX_LOOPS: Final = 10_000
 _MAX_RANGE: Final = 10_000
 _SHOWN: Final = 200
+# A quoted text first, so that what looks like one inside it is passed over.
+_DOTTED_KEYWORD: Final = re.compile(
+    r"""'[^']*'|"[^"]*"|(?<=[\w\]?-])\s*\.\s*"""
+    r"(?P<keyword>and|as|blank|cols|contains|continue|else|empty|false|for|if|in|limit|nil|not|null|offset|or|required"
+    r"|reversed|true|with)(?![\w?-])"
+)
 
 
 class TemplateError(ValueError):
@@ -31,6 +39,20 @@ class _Bounded(Environment):
     loop_iteration_limit = _MAX_LOOPS
     local_namespace_limit = MAX_RENDERED_BYTES
     output_stream_limit = MAX_RENDERED_BYTES
+
+    def tokenizer(self) -> Callable[[str], Iterator[Token]]:
+        """In Liquid any name may follow a dot; python-liquid refuses its keywords there, such as `parameters.limit`. So
+        they are handed to it in brackets, which mean the same."""
+        tokens = super().tokenizer()
+        return lambda source: (_bracketed(token) for token in tokens(source))
+
+
+def _bracketed(token: Token) -> Token:
+    if token.kind != TOKEN_EXPRESSION:
+        return token
+    return token._replace(
+        value=_DOTTED_KEYWORD.sub(lambda m: f"['{m['keyword']}']" if m["keyword"] else m[0], token.value)
+    )
 
 
 def _environment() -> Environment:

@@ -38,6 +38,7 @@ _START_POLL_SECONDS: Final = 0.05
 _LIFE_POLL_SECONDS: Final = 0.5
 _POOL_NOTICES_SECONDS: Final = 2.0
 _DEATH_SECONDS: Final = 10.0
+_COLLECT_SECONDS: Final = 1.0
 _MAX_POOL_LOSSES: Final = 3
 _log: Final = structlog.get_logger(__name__)
 
@@ -233,9 +234,9 @@ class _Watch:
             return
         if not _until(lambda: not _is_alive(pid), _DEATH_SECONDS):
             _log.warning("worker.hangs", pid=pid, reason="it outlived its kill and is killed again")
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)
-        _until(lambda: not _is_alive(pid), _DEATH_SECONDS)
+        _kill_group(pid)
+        # A dead child of a dead worker counts until init collects it, which not every container's init does.
+        _until(lambda: not _kill_group(pid), _COLLECT_SECONDS)
 
 
 def _expired(status: int) -> JobOutcome:
@@ -250,6 +251,15 @@ def _expired(status: int) -> JobOutcome:
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _kill_group(pid: int) -> bool:
+    """Kill a worker's process group; False if there is none any more."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return False
     return True
