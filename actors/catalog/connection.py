@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
-from redis import ConnectionPool, Redis
+from redis import ConnectionPool, Redis, SSLConnection
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -79,7 +79,7 @@ def server_of(client: Redis) -> str:
     path = options.get("path")
     if path:
         return f"unix://{path}"
-    scheme = "rediss" if "ssl_cert_reqs" in options else "redis"
+    scheme = "rediss" if issubclass(client.connection_pool.connection_class, SSLConnection) else "redis"
     return f"{scheme}://{options.get('host', 'localhost')}:{options.get('port', 6379)}/{options.get('db') or 0}"
 
 

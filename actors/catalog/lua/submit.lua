@@ -69,7 +69,8 @@ redis.call('SADD', workflow_runs, args.runId)
 for _, pool in ipairs(args.pools) do
   redis.call('SADD', key('active', 'pool', pool), args.runId)
 end
-if args.audit then
+-- A queued run keeps its own trigger: it was asked for by hand.
+if args.audit and not status then
   redis.call(
     'XADD', KEYS[4], 'MAXLEN', '~', args.auditLimit, '*', 'atMs', int(args.createdAtMs), 'runId', args.runId,
     'workflow', workflow, 'partition', partition, 'trigger', args.audit
