@@ -6,7 +6,6 @@ the very same one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -132,7 +131,7 @@ def _next_tick(cron: str, timezone: str, after_ms: int) -> int | None:
 
 
 def _first_after(cron: str, tz: ZoneInfo, here: datetime, after_ms: int, *, fixed: bool) -> int | None:
-    for wall in _walls_after(cron, here.replace(tzinfo=None)):
+    for wall in CronSim(cron, here.replace(tzinfo=None)):
         aware = wall.replace(tzinfo=tz)
         first = epoch_ms(aware)
         if wall_at(tz, first) != epoch_ms(wall.replace(tzinfo=UTC)):
@@ -151,7 +150,7 @@ def _again_after(cron: str, tz: ZoneInfo, here: datetime) -> int | None:
     """The first tick in the second pass of a repeated hour whose first pass it is."""
     back_by = epoch_ms(here.replace(fold=1)) - epoch_ms(here)
     rewound = naive_wall(epoch_ms(here.replace(tzinfo=UTC)) - back_by - SECOND_MS)
-    for wall in _walls_after(cron, rewound):
+    for wall in CronSim(cron, rewound):
         if wall > here.replace(tzinfo=None):
             return None
         aware = wall.replace(tzinfo=tz)
@@ -163,10 +162,3 @@ def _again_after(cron: str, tz: ZoneInfo, here: datetime) -> int | None:
 def _is_repeated(at: datetime) -> bool:
     first, second = at.replace(fold=0).utcoffset(), at.replace(fold=1).utcoffset()
     return first is not None and second is not None and first > second
-
-
-def _walls_after(cron: str, wall: datetime) -> Iterator[datetime]:
-    try:
-        yield from CronSim(cron, wall)
-    except (OverflowError, ValueError):
-        return  # cronsim walked off the end of the calendar

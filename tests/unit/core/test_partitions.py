@@ -255,6 +255,11 @@ def test_a_key_that_no_longer_fits_the_downstream_is_of_no_concern(down_key: str
     assert not upstream_concerns(HOUR, "2026-11-01T07", NOW, DAY, down_key)
 
 
+@pytest.mark.parametrize(("down", "key"), [(REGIONS, "mars"), (ANY_KEYS, "c 1 ")])
+def test_an_equal_key_that_is_none_downstream_is_of_no_concern(down: Partitioning, key: str) -> None:
+    assert not upstream_concerns(ANY_KEYS, key, NOW, down, key)
+
+
 @pytest.mark.parametrize("down", [REGIONS, ANY_KEYS, DAY])
 def test_a_missing_upstream_key_is_an_error_on_both_sides(down: Partitioning) -> None:
     up = DAY if down is DAY else REGIONS

@@ -124,6 +124,9 @@ def test_windows_that_the_clocks_skip_are_neither_named_nor_counted() -> None:
     assert shift(BERLIN_HOURS, "2026-03-29T01", 1) == "2026-03-29T03"
     assert shift(BERLIN_HOURS, "2026-03-29T03", -1) == "2026-03-29T01"
     assert windows_ago(BERLIN_HOURS, "2026-03-29T00", ms("2026-03-29T02:00Z")) == 3
+    newfoundland = TimeWindowPartitioning(Granularity.HOUR, "America/St_Johns")
+    assert window_of(newfoundland, "2006-04-02T00") == Window(ms("2006-04-02T03:30Z"), ms("2006-04-02T03:31Z"))
+    assert windows_ago(newfoundland, "2006-04-01T23", ms("2006-04-02T03:31Z")) == 2
     apia = TimeWindowPartitioning(Granularity.DAY, "Pacific/Apia")
     assert shift(apia, "2011-12-29", 1) == "2011-12-31"
 
@@ -248,7 +251,8 @@ def test_seconds_and_nanoseconds_are_not_milliseconds() -> None:
 
 
 @settings(deadline=None)
-@given(GRANULARITIES, zoned_instants(), st.integers(1, 48 * HOUR_MS))
+@example(Granularity.DAY, ("UTC", ms("2026-11-23T00:00Z")), 24 * HOUR_MS)
+@given(GRANULARITIES, zoned_instants(), st.integers(1, 48 * HOUR_MS) | st.integers(1, 48).map(HOUR_MS.__mul__))
 def test_the_windows_of_a_span_are_those_one_meets_walking_it(
     granularity: Granularity, place: tuple[str, int], length_ms: int
 ) -> None:

@@ -26,6 +26,7 @@ CHANGES = (
     ("Asia/Kathmandu", ms("1985-12-31T18:30Z")),  # a quarter of an hour forward, at midnight
     ("Asia/Kathmandu", ms("2026-06-01T00:00Z")),
     ("America/St_Johns", ms("2006-10-29T02:31Z")),  # from 00:01 back into the day before
+    ("America/St_Johns", ms("2006-04-02T03:31Z")),  # forward at 00:01: an hour of one minute
     ("Africa/Cairo", ms("2026-04-23T22:00Z")),  # no midnight
     ("Antarctica/Troll", ms("2026-10-25T01:00Z")),  # two hours back
     ("Pacific/Apia", ms("2011-12-30T10:00Z")),  # a whole day skipped
