@@ -85,7 +85,7 @@ class StaticSection(Section):
     """A fixed list of partition keys."""
 
     type: Literal["static"]
-    keys: tuple[str, ...] = Field(min_length=1, max_length=10_000)
+    keys: tuple[Annotated[str, Field(max_length=255)], ...] = Field(min_length=1, max_length=10_000)
 
     @field_validator("keys")
     @classmethod
@@ -130,9 +130,7 @@ class DynamicSection(Section):
         return DynamicPartitioning(self.max_keys)
 
 
-PartitioningSection = Annotated[
-    StaticSection | TimeWindowSection | DynamicSection, Field(discriminator="type")
-]
+PartitioningSection = Annotated[StaticSection | TimeWindowSection | DynamicSection, Field(discriminator="type")]
 
 
 class QuietWindowSection(Section):

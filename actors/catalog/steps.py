@@ -30,7 +30,7 @@ class Step(Section):
     name: str = ""
     type: str = "job"
     job_slug: Label | None = None
-    depends_on: tuple[str, ...] = Field(default=(), max_length=500)
+    depends_on: tuple[Label, ...] = Field(default=(), max_length=500)
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
     store_result_as: Label | None = None
     produces: tuple[AssetDeclaration, ...] = Field(default=(), max_length=1_000)

@@ -46,7 +46,9 @@ def _time(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, str):
         return parse_iso_ms(value, now_ms=context["now_ms"] if context else None)
     if context:
-        raise ValueError(f"{value!r} is no text; write an ISO 8601 timestamp, '2026-11-23T10:00:00.000Z'")
+        raise ValueError(
+            f"a {type(value).__name__} is no time; write an ISO 8601 timestamp, '2026-11-23T10:00:00.000Z'"
+        )
     return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -358,6 +358,12 @@ BAD: list[tuple[str, Any, str, str]] = [
         "required",
     ),
     (
+        "long key",
+        with_produced(partitioning={"type": "static", "keys": ["a", "b" * 256]}),
+        "$.steps[0].produces[0].partitioning.keys[1]",
+        "255",
+    ),
+    (
         "no keys allowed",
         with_produced(partitioning={"type": "dynamic", "maxKeys": 0}),
         "$.steps[0].produces[0].partitioning.maxKeys",
@@ -502,11 +508,20 @@ class TestText:
         assert problem.path == path
         assert reason in problem.reason
 
-    def test_aliases_that_stand_for_a_huge_value(self) -> None:
-        lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    @pytest.mark.timeout(20)
+    @pytest.mark.parametrize("leaf", ["x", "[]", "~"])
+    def test_aliases_that_stand_for_a_huge_value(self, leaf: str) -> None:
+        lines = [f"a0: &a0 [{', '.join([leaf] * 10)}]"]
         lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
         with pytest.raises(DefinitionInvalid, match="aliases"):
             parse_definition("\n".join(lines), source="w.yaml", format="yaml")
+
+    @pytest.mark.timeout(20)
+    @pytest.mark.parametrize("form", ["json", "yaml"])
+    def test_many_keys_take_no_longer_than_they_must(self, form: Literal["json", "yaml"]) -> None:
+        keys = [f'"key{n}": 1' for n in range(50_000)]
+        with pytest.raises(DefinitionInvalid, match="'key49999' appears twice"):
+            parse_definition(f"{{{', '.join([*keys, keys[-1]])}}}", source="w", format=form)
 
     def test_an_unquoted_time_in_yaml_is_explained(self) -> None:
         text = json.dumps(with_auto(quietHours={"windows": [{"start": "22:00", "end": "06:00"}]}))
