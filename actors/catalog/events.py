@@ -82,7 +82,8 @@ class AssetProduced(WireEvent):
     """A partition was made. Without `version` an outsider appended it, and it has not been recorded yet.
 
     `changedVersion` is the version in which the data last differed; `inputs` are the upstream versions
-    that it was made from.
+    that it was made from. `freshness` is the policy in force; `freshnessSource` says whether it is `declared`
+    in the definition or came with the `result` of this production, which then goes before the declared one.
     """
 
     model_config = example_config(
@@ -94,6 +95,7 @@ class AssetProduced(WireEvent):
         stepId="load",
         producedAt="2026-11-23T10:00:00.000Z",
         freshness={"ttlMs": 60_000},
+        freshnessSource="declared",
         version=7,
         changedVersion=7,
         dataVersion="sha256:0f3c",
@@ -108,6 +110,7 @@ class AssetProduced(WireEvent):
     step_id: Label | None = None
     produced_at_ms: TimeMs
     freshness: FreshnessSection | None = None
+    freshness_source: Literal["declared", "result"] = "result"
     version: Version | None = None
     changed_version: Version | None = None
     data_version: Annotated[str, Field(max_length=1_000)] | None = None
@@ -190,7 +193,8 @@ def parse_entry(fields: Mapping[bytes, bytes], *, now_ms: int | None = None) -> 
     if named is not None:
         told = named.decode(errors="replace")
         if data.setdefault("type", told) != told:
-            raise EventInvalid(f"the data says {data['type']!r}, but the entry is {told!r}", "$.type")
+            said = repr(data["type"])[:100]
+            raise EventInvalid(f"the data says {said}, but the entry is {told[:100]!r}", "$.type")
     for name in _COMPUTED:
         text = fields.get(name.encode())
         if text is not None:
@@ -247,7 +251,8 @@ def _check_format(data: Mapping[str, JsonValue]) -> None:
         )
     if data.get("type") not in _TYPES:
         known = ", ".join(_TYPES)
-        raise EventInvalid(f"the type {data.get('type')!r} is unknown; known are {known}", "$.type")
+        told = repr(data.get("type"))[:100]
+        raise EventInvalid(f"the type {told} is unknown; known are {known}", "$.type")
 
 
 def _invalid(error: ValidationError) -> EventInvalid:

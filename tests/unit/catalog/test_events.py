@@ -102,6 +102,11 @@ class TestModels:
         assert event.freshness is not None
         assert event.freshness.to_policy() == FreshnessPolicy(ttl_ms=5)
 
+    def test_an_outsiders_freshness_is_of_its_own_making(self) -> None:
+        event = parse_entry(entry(produced(freshness={"ttlMs": 5}), "asset.produced"), now_ms=NOON_MS)
+        assert isinstance(event, AssetProduced)
+        assert event.freshness_source == "result"
+
     def test_absent_values_are_left_out_but_a_payload_keeps_its_nulls(self) -> None:
         event = AssetProduced(asset_id="a", produced_at_ms=NOON_MS, payload={"note": None, "files": []})
         written = json.loads(encode_data(event))
@@ -249,6 +254,22 @@ class TestRefusal:
         except EventInvalid:
             return
         assert parse_entry(entry(json.loads(encode_data(event))), now_ms=NOON_MS) == event
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            entry(produced(type="x" * 100_000), "asset.produced"),
+            entry(produced(type="x" * 100_000)),
+            entry(produced(assetId="x" * 100_000), "asset.produced"),
+            entry(produced(partitionKey="x" * 100_000), "asset.produced"),
+            entry(produced(producedAt="x" * 100_000), "asset.produced"),
+            entry(produced(producedAt=["x" * 100_000]), "asset.produced"),
+            entry(produced(workflowSlug="x" * 100_000), "asset.produced"),
+            entry(produced(schemaVersion="x" * 100_000), "asset.produced"),
+        ],
+    )
+    def test_a_reason_does_not_repeat_a_long_value(self, fields: dict[bytes, bytes]) -> None:
+        assert len(refusal(fields)[1]) < 500
 
     def test_a_workflow_event_without_a_hash(self) -> None:
         event = parse_entry(entry({"slug": "w", "removed": True}, "workflow.updated"), now_ms=NOON_MS)
