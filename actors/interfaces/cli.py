@@ -14,6 +14,7 @@ from actors.interfaces.commands.assets import history, resume
 from actors.interfaces.commands.debug import debug
 from actors.interfaces.commands.emit import emit
 from actors.interfaces.commands.runs import audit, cancel, run, runs
+from actors.interfaces.commands.status import status
 from actors.interfaces.commands.trigger import trigger
 from actors.interfaces.commands.validate import validate
 from actors.interfaces.commands.workflows import graph, put_workflow, remove_workflow, workflows
@@ -90,6 +91,7 @@ def _serve(ctx: typer.Context, config: Sequence[Path] | None) -> None:
 
 
 for _name, _command, _short in (
+    ("status", status, "Show whether a service runs."),
     ("validate", validate, "Check definition files."),
     ("emit", emit, "Tell of something produced or expired."),
     ("trigger", trigger, "Ask for a run by hand."),

@@ -81,7 +81,7 @@ def _input_lines(inputs: Json) -> Iterator[str]:
         read, latest = versions.get("read"), versions.get("latest")
         told = f"read v{read}" if read is not None else "never read"
         if latest is not None:
-            told += f", latest v{latest}"
+            told += f", last changed in v{latest}"
         yield f"  from {upstream}: {told}{', stale' if versions.get('stale') else ''}"
 
 

@@ -10,6 +10,7 @@ from actors.catalog.embedded import EmbeddedServerFailed
 from actors.catalog.store import CatalogUnavailable
 from actors.core.graph import CycleError
 from actors.core.partitions import PartitionKeyError
+from actors.interfaces.metrics import MetricsServerFailed
 from actors.interfaces.near import nearest
 from actors.settings import SettingsError
 
@@ -25,6 +26,7 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (CycleError, REFUSED),
     (CatalogUnavailable, REFUSED),
     (EmbeddedServerFailed, REFUSED),
+    (MetricsServerFailed, REFUSED),
     (ServiceNotRunning, REFUSED),
     (ControlTimeout, REFUSED),
     (ControlFailed, REFUSED),

@@ -21,7 +21,7 @@ _COLOURS: Mapping[str, str] = {
     "workflow": _CYAN,
 }
 _BY_LEVEL: Mapping[str, str] = {"warning": _YELLOW, "error": _RED, "critical": _RED}
-_EVENT_WIDTH = 14
+_EVENT_WIDTH = 16
 # Told by the line itself, or by its colour.
 _NOT_SHOWN = frozenset({"timestamp", "level", "event", "exception", "stack"})
 

@@ -6,7 +6,7 @@ import structlog
 
 from actors.core.decide import Decision, Reason, Wait
 from actors.interfaces.dump import decision_kind, iso_or_none, partition_name
-from actors.interfaces.render import duration_text
+from actors.interfaces.render import clock_text, duration_text
 
 __all__ = ["LogObserver"]
 
@@ -38,7 +38,7 @@ class LogObserver:
         if failures:
             text += f", {failures} failed"
         if until is not None:
-            text += f", next look {iso_or_none(until)}"
+            text += f", next look {clock_text(until)}"
         (self._log.info if is_news else self._log.debug)(
             "decision",
             asset_id=asset_id,

@@ -7,9 +7,11 @@ stalls must not stall them. When the reader is too slow, lines are dropped and c
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import sys
-from logging.handlers import QueueHandler, QueueListener
+import threading
+import time
 from queue import Full, Queue
 from typing import Literal, TextIO
 
@@ -23,13 +25,14 @@ __all__ = ["LogFormat", "LogObserver", "Logging", "configure_logging"]
 
 LogFormat = Literal["auto", "console", "json"]
 _MOST_WAITING = 10_000
+_STOP_SECONDS = 5.0
 
 
 class Logging:
-    """Logging that has been switched on. `stop` writes what waits; harmless a second time."""
+    """Logging that has been switched on."""
 
-    def __init__(self, listener: QueueListener, handler: _Enqueue) -> None:
-        self._listener = listener
+    def __init__(self, writer: _Writer, handler: _Enqueue) -> None:
+        self._writer = writer
         self._handler = handler
         self._is_stopped = False
 
@@ -39,12 +42,13 @@ class Logging:
         return self._handler.dropped
 
     def stop(self) -> None:
+        """Write what waits, unless the reader still stalls; harmless a second time."""
         if self._is_stopped:
             return
         self._is_stopped = True
         atexit.unregister(self.stop)
         logging.getLogger().removeHandler(self._handler)
-        self._listener.stop()
+        self._writer.stop()
         if self._handler.dropped:
             print(f"{self._handler.dropped} log lines were dropped: their reader was too slow", file=sys.stderr)
 
@@ -69,7 +73,8 @@ def configure_logging(format: LogFormat = "auto", level: str = "info", *, stream
         processors=[
             structlog.stdlib.filter_by_level,
             *common,
-            structlog.stdlib.ExtraAdder(),
+            # Here, because only the thread that logs has the exception at hand.
+            structlog.processors.format_exc_info,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -87,16 +92,16 @@ def configure_logging(format: LogFormat = "auto", level: str = "info", *, stream
             ],
         )
     )
-    waiting: Queue[logging.LogRecord] = Queue(_MOST_WAITING)
-    listener = QueueListener(waiting, handler)
+    waiting: Queue[logging.LogRecord | None] = Queue(_MOST_WAITING)
+    writer = _Writer(waiting, handler)
     enqueue = _Enqueue(waiting)
     root = logging.getLogger()
     for previous in [h for h in root.handlers if isinstance(h, _Enqueue)]:
         root.removeHandler(previous)
     root.addHandler(enqueue)
     root.setLevel(number)
-    listener.start()
-    active = Logging(listener, enqueue)
+    writer.start()
+    active = Logging(writer, enqueue)
     atexit.register(active.stop)
     return active
 
@@ -126,18 +131,35 @@ def _level(name: str) -> int:
         raise ValueError(f"log level {name!r} is unknown; use one of {', '.join(levels)}") from None
 
 
-class _Enqueue(QueueHandler):
-    """Hands records over as they are; the base class would turn their events into text first."""
+class _Enqueue(logging.Handler):
+    """Hands records over as they are, and never waits."""
 
-    def __init__(self, waiting: Queue[logging.LogRecord]) -> None:
-        super().__init__(waiting)
+    def __init__(self, waiting: Queue[logging.LogRecord | None]) -> None:
+        super().__init__()
+        self._waiting = waiting
         self.dropped = 0
 
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        return record
-
-    def enqueue(self, record: logging.LogRecord) -> None:
+    def emit(self, record: logging.LogRecord) -> None:
         try:
-            self.queue.put_nowait(record)
+            self._waiting.put_nowait(record)
         except Full:
             self.dropped += 1
+
+
+class _Writer(threading.Thread):
+    """Writes the records. A daemon: a reader that stalls for ever must not keep the process alive."""
+
+    def __init__(self, waiting: Queue[logging.LogRecord | None], handler: logging.Handler) -> None:
+        super().__init__(name="log-writer", daemon=True)
+        self._waiting = waiting
+        self._handler = handler
+
+    def run(self) -> None:
+        while (record := self._waiting.get()) is not None:
+            self._handler.handle(record)
+
+    def stop(self) -> None:
+        deadline = time.monotonic() + _STOP_SECONDS
+        with contextlib.suppress(Full):
+            self._waiting.put(None, timeout=_STOP_SECONDS)
+            self.join(max(0.0, deadline - time.monotonic()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 
 from rich import box
 from rich.console import Console
@@ -16,6 +17,7 @@ from actors.interfaces.dump import iso_or_none
 
 __all__ = [
     "age_text",
+    "clock_text",
     "console",
     "duration_text",
     "print_json",
@@ -98,13 +100,13 @@ def duration_text(ms: int) -> str:
     if ms < 1_000:
         return f"{ms} ms"
     if ms < 10_000:
-        return f"{ms / 1_000:.1f} s"
+        return f"{ms / 1_000:.1f}".removesuffix(".0") + " s"
     for (size, unit), smaller in zip(_UNITS, (*_UNITS[1:], None), strict=True):
         if ms >= size:
             whole, left = divmod(ms, size)
             rest = f" {left // smaller[0]} {smaller[1]}" if smaller is not None and left >= smaller[0] else ""
             return f"{whole} {unit}{rest}"
-    return f"{ms} ms"
+    raise AssertionError("the smallest unit holds every number that is left")
 
 
 def age_text(at_ms: int, now_ms: int) -> str:
@@ -113,6 +115,12 @@ def age_text(at_ms: int, now_ms: int) -> str:
     if abs(apart) < 1_000:
         return "now"
     return f"{duration_text(apart)} ago" if apart > 0 else f"in {duration_text(-apart)}"
+
+
+def clock_text(at_ms: int) -> str:
+    """The local time of day of an instant near by, with the date when it is not today's."""
+    at, now = datetime.fromtimestamp(at_ms / 1_000).astimezone(), datetime.now().astimezone()
+    return at.strftime("%H:%M:%S" if at.date() == now.date() else "%Y-%m-%d %H:%M:%S")
 
 
 def when_text(at_ms: int | None, now_ms: int) -> str | None:

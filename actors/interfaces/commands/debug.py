@@ -54,8 +54,6 @@ def debug(
         if asset is not None:
             check_known(session.catalog.store, asset)
         assets, live = _states(session, asset, partition)
-    if not live:
-        note("no service is running; this is what the catalog knows")
     if asset is None:
         if as_json:
             print_json({"live": live, "assets": assets})
@@ -72,6 +70,13 @@ def debug(
 
 def _states(session: Session, asset_id: str | None, partition_key: str | None) -> tuple[list[JsonObject], bool]:
     """The assets in the form of `asset_json`, and whether a service told of them."""
+    store = session.catalog.store
+    if asset_id is not None:
+        graph, _ = graph_of(store.workflows())
+        node = graph.node(asset_id)
+        if node is None or node.spec is None:
+            # Nobody here makes it, so the service has no actor to ask.
+            return _from_catalog(session, asset_id), session.catalog.control.is_service_running()
     args: dict[str, Json] = {}
     if asset_id is not None:
         args["assetId"] = asset_id
@@ -80,13 +85,12 @@ def _states(session: Session, asset_id: str | None, partition_key: str | None) -
     try:
         answer = session.catalog.control.ask("debug", args, timeout_seconds=session.settings.control.timeout_seconds)
     except ServiceNotRunning:
+        note("no service is running; this is what the catalog knows")
         return _from_catalog(session, asset_id), False
-    if not isinstance(answer, Mapping):
-        raise refused("the service answered with something that is no asset; is it of another version?")
-    listed = answer.get("assets")
+    listed = answer.get("assets") if isinstance(answer, Mapping) else None
     if isinstance(listed, list):
         return [one for one in listed if isinstance(one, Mapping)], True
-    return [answer], True
+    raise refused("the service answered with something that is no asset; is it of another version?")
 
 
 def _from_catalog(session: Session, asset_id: str | None) -> list[JsonObject]:

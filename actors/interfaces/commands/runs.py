@@ -79,8 +79,8 @@ def run(ctx: typer.Context, run_id: RunId, config: ConfigOption = None, as_json:
 
     \b
     Examples:
-      python run.py run 0198c2f4a7d2
-      python run.py run 0198c2f4a7d2 --json
+      python run.py run run-0198c2f4a7d2
+      python run.py run run-0198c2f4a7d2 --json
     """
     with open_session(ctx, config) as session:
         record = session.catalog.store.run(run_id)
@@ -103,7 +103,7 @@ def cancel(ctx: typer.Context, run_id: RunId, config: ConfigOption = None) -> No
 
     \b
     Examples:
-      python run.py cancel 0198c2f4a7d2
+      python run.py cancel run-0198c2f4a7d2
     """
     with open_session(ctx, config) as session:
         store = session.catalog.store

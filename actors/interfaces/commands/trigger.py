@@ -63,7 +63,7 @@ def trigger(
             raise unknown("workflow", workflow, known, otherwise="the catalog has none yet; see put-workflow")
         check_partition_key(definition, partition)
         stored = {} if partition is None else store.partition_parameters(definition.slug, partition)
-        run_id = uuid4().hex
+        run_id = f"run-{uuid4().hex}"
         store.queue_run(
             NewRun(
                 run_id=run_id,
