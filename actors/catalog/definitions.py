@@ -159,9 +159,7 @@ def _problems(error: ValidationError) -> list[Problem]:
     problems: list[Problem] = []
     details = error.errors(include_url=False, include_input=False)
     for detail in details:
-        if detail["type"] == "too_short" and any(
-            _lies_within(other["loc"], detail["loc"]) for other in details
-        ):
+        if detail["type"] == "too_short" and any(_lies_within(other["loc"], detail["loc"]) for other in details):
             continue  # pydantic counted only the items that had no fault of their own
         cause = detail.get("ctx", {}).get("error")
         location = detail["loc"]

@@ -59,9 +59,7 @@ def _label(text: str) -> str:
 def _asset_id(text: str) -> str:
     flaw = "holds a space" if " " in text else flaw_of(text)
     if flaw:
-        raise ValueError(
-            f"asset id {text!r} {flaw}; use printable characters without spaces, such as 'orders.daily'"
-        )
+        raise ValueError(f"asset id {text!r} {flaw}; use printable characters without spaces, such as 'orders.daily'")
     return text
 
 

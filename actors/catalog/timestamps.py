@@ -36,9 +36,7 @@ def parse_iso_ms(text: str, *, now_ms: int | None = None) -> int:
     try:
         at_ms = epoch_ms(datetime.fromisoformat(text))
     except (ValueError, OverflowError) as error:
-        raise ValueError(
-            f"{text!r} is a time that does not exist ({error}); write it as {_EXAMPLE!r}"
-        ) from None
+        raise ValueError(f"{text!r} is a time that does not exist ({error}); write it as {_EXAMPLE!r}") from None
     if not EARLIEST_MS <= at_ms < LATEST_MS:
         raise ValueError(f"{text!r} lies outside the years {FIRST_YEAR} to {LAST_YEAR}")
     if now_ms is not None and at_ms > now_ms + MAX_AHEAD_MS:
