@@ -6,6 +6,7 @@ The files belong to the parent, so they are still there when the job's process w
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -48,16 +49,22 @@ class StepOutput:
         return None
 
     def revoke(self) -> StepOutput:
-        """Called by the parent: from now on nobody begins. Returns the folder under its new name.
+        """Called by the parent: from now on nobody begins. Returns the folder under its new name, once and for all.
 
         Renaming is one atomic step, and so is making the file of `begin`: either the worker comes too late,
         or `begun_by` knows of it.
         """
+        if self.folder.name.endswith(_REVOKED_SUFFIX):
+            return self
         return StepOutput(self.folder.rename(self.folder.with_name(self.folder.name + _REVOKED_SUFFIX)))
 
     def tails(self) -> tuple[str, str]:
         """The ends of stdout and stderr, `TAIL_BYTES` each; what is not UTF-8 is replaced."""
         return _tail(self.stdout), _tail(self.stderr)
+
+    def remove(self) -> None:
+        """Delete the folder; a job that still writes to a file of it is not disturbed."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _tail(file: Path) -> str:

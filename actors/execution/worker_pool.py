@@ -1,50 +1,35 @@
 """A `StepRunner` of worker processes, on pebble's pool.
 
 The pool is given a task only when a worker is free for it. So a step that waits can be canceled without a trace, and
-its timeout does not run. What pebble does not tell is watched for here: a worker that exits with status 0 in the midst
-of a job, one that dies just as it takes a task, and a pool that gave up because an idle worker was killed.
+its timeout does not run.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
 import tempfile
 import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import CancelledError
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import structlog
-from pebble import ProcessExpired, ProcessFuture, ProcessPool
+from pebble import ProcessPool
 
 from actors.execution.cancel import CancelToken
-from actors.execution.job_process import run_in_worker, signal_name
+from actors.execution.job_process import run_in_worker
 from actors.execution.jobs import Job
 from actors.execution.slots import Slots
 from actors.execution.step_output import StepOutput
 from actors.execution.step_runner import FailureKind, JobContext, JobOutcome
+from actors.execution.task_watch import PoolLost, TaskWatch
 from actors.execution.worker_process import set_up_worker
 
 __all__ = ["WorkerPool"]
 
-_START_POLL_SECONDS: Final = 0.05
-_LIFE_POLL_SECONDS: Final = 0.5
-_POOL_NOTICES_SECONDS: Final = 2.0
-_DEATH_SECONDS: Final = 10.0
-_COLLECT_SECONDS: Final = 1.0
 _MAX_POOL_LOSSES: Final = 3
 _log: Final = structlog.get_logger(__name__)
-
-
-class _PoolLost(Exception):  # noqa: N818 - an event, caught here
-    """The pool gave up before the job began."""
 
 
 class WorkerPool:
@@ -74,7 +59,7 @@ class WorkerPool:
             if not taken:
                 return JobOutcome.failed(FailureKind.CANCELED, "canceled before it began")
             for _ in range(_MAX_POOL_LOSSES):
-                with suppress(_PoolLost):
+                with suppress(PoolLost):
                     return self._attempt(job, context, timeout_ms, cancel)
             message = f"the worker processes died {_MAX_POOL_LOSSES} times before the job could begin"
             return JobOutcome.failed(FailureKind.KILLED, message)
@@ -102,29 +87,31 @@ class WorkerPool:
             folder.cleanup()
 
     def _attempt(self, job: Job, context: JobContext, timeout_ms: int | None, cancel: CancelToken) -> JobOutcome:
-        output, future = self._schedule(job, context)
+        watch = self._schedule(job, context)
         try:
-            outcome, output = _Watch(future, output, timeout_ms, cancel).outcome()
-            stdout, stderr = output.tails()
+            outcome = watch.outcome(timeout_ms, cancel)
+            stdout, stderr = watch.output.tails()
             return replace(outcome, stdout_tail=stdout, stderr_tail=stderr)
         finally:
-            _remove(output)
+            watch.output.remove()
 
-    def _schedule(self, job: Job, context: JobContext) -> tuple[StepOutput, ProcessFuture[JobOutcome]]:
+    def _schedule(self, job: Job, context: JobContext) -> TaskWatch:
         with self._lock:
             if self._pool is None or self._folder is None:
                 raise RuntimeError("the worker pool is not started, or stopped already")
-            output = StepOutput(Path(tempfile.mkdtemp(dir=self._folder.name)))
-            arguments = (job, context, str(output.folder))
-            try:
-                return output, self._pool.schedule(run_in_worker, args=arguments)
-            except RuntimeError:
-                # An idle worker was killed, by hand or for memory, and pebble gave the whole pool up.
+            if not self._pool.active:
+                # An idle worker was killed, by hand or for lack of memory, and pebble gave the whole pool up.
                 _log.warning("workers.replaced", reason="the pool of worker processes broke")
                 former, self._pool = self._pool, self._new_pool()
                 former.stop()  # type: ignore[no-untyped-call]
                 self._retire(former)
-                return output, self._pool.schedule(run_in_worker, args=arguments)
+            output = StepOutput(Path(tempfile.mkdtemp(dir=self._folder.name)))
+            try:
+                future = self._pool.schedule(run_in_worker, args=(job, context, str(output.folder)))
+            except RuntimeError:
+                output.remove()
+                raise PoolLost from None
+            return TaskWatch(self._pool, future, output)
 
     def _new_pool(self) -> ProcessPool:
         # Workers are forked from a server process that has imported what they need, and has no threads and no
@@ -142,140 +129,3 @@ class WorkerPool:
         thread = threading.Thread(target=pool.join, name="workers-retire", daemon=True)
         thread.start()
         self._retiring.append(thread)
-
-
-class _Watch:
-    """Waits for one task to end, or ends it."""
-
-    def __init__(
-        self,
-        future: ProcessFuture[JobOutcome],
-        output: StepOutput,
-        timeout_ms: int | None,
-        cancel: CancelToken,
-    ) -> None:
-        self._future = future
-        self._output = output
-        self._timeout_ms = timeout_ms
-        self._cancel = cancel
-        self._awake = threading.Event()
-
-    def outcome(self) -> tuple[JobOutcome, StepOutput]:
-        """How the task ended, and where its output is now.
-
-        Raises:
-            _PoolLost: the job did not begin.
-        """
-        self._future.add_done_callback(lambda _: self._awake.set())
-        with self._cancel.calling(self._awake.set):
-            ended = self._wait()
-        if ended is not None:
-            self._end_task()
-            return ended, self._output
-        return self._result(), self._output
-
-    def _wait(self) -> JobOutcome | None:
-        """None when the task ended by itself; else why it must be ended."""
-        began: float | None = None
-        dead_since: float | None = None
-        while True:
-            now = time.monotonic()
-            if self._future.done():
-                return None
-            if self._cancel.is_set:
-                return JobOutcome.failed(FailureKind.CANCELED, "canceled")
-            if began is None and self._future.running():
-                began = now
-            if began is None:
-                self._awake.wait(_START_POLL_SECONDS)
-                continue
-            pid = self._output.begun_by()
-            if pid is None or _is_alive(pid):
-                dead_since = None
-            elif dead_since is None:
-                dead_since = now
-            elif now - dead_since > _POOL_NOTICES_SECONDS:
-                message = "the job's process ended before the job returned (os._exit?)"
-                return JobOutcome.failed(FailureKind.KILLED, message, 0)
-            pause = _LIFE_POLL_SECONDS
-            if self._timeout_ms is not None:
-                left = began + self._timeout_ms / 1_000 - now
-                if left <= 0:
-                    message = f"the job took longer than its timeout of {self._timeout_ms} ms and was killed"
-                    return JobOutcome.failed(FailureKind.TIMEOUT, message)
-                pause = min(pause, left)
-            self._awake.wait(pause)
-
-    def _end_task(self) -> None:
-        """Make sure that the job neither begins nor goes on, and that nothing it started is left."""
-        with suppress(FileNotFoundError):
-            self._output = self._output.revoke()
-        # pebble kills the worker of a canceled task, at a moment when that does not harm the pool.
-        self._future.cancel()  # type: ignore[no-untyped-call]
-        self._bury()
-
-    def _result(self) -> JobOutcome:
-        try:
-            return self._future.result()
-        except ProcessExpired as error:
-            self._bury()
-            return _expired(error.exitcode)
-        except (BrokenProcessPool, CancelledError):
-            self._output = self._output.revoke()
-            if self._output.begun_by() is None:
-                raise _PoolLost from None
-            self._bury()
-            return JobOutcome.failed(FailureKind.KILLED, "the pool of worker processes broke")
-
-    def _bury(self) -> None:
-        """Wait until the worker is dead, and kill what its job left behind."""
-        pid = self._output.begun_by()
-        if pid is None:
-            return
-        if not _until(lambda: not _is_alive(pid), _DEATH_SECONDS):
-            _log.warning("worker.hangs", pid=pid, reason="it outlived its kill and is killed again")
-        _kill_group(pid)
-        # A dead child of a dead worker counts until init collects it, which not every container's init does.
-        _until(lambda: not _kill_group(pid), _COLLECT_SECONDS)
-
-
-def _expired(status: int) -> JobOutcome:
-    if status >= 0:
-        message = f"the job's process exited with status {status} before the job returned"
-    else:
-        hint = " (by hand, or by the system for lack of memory)" if status == -signal.SIGKILL else ""
-        message = f"the job's process was killed by {signal_name(-status)}{hint}"
-    return JobOutcome.failed(FailureKind.KILLED, message, status)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
-def _kill_group(pid: int) -> bool:
-    """Kill a worker's process group; False if there is none any more."""
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
-def _until(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_START_POLL_SECONDS)
-    return True
-
-
-def _remove(output: StepOutput) -> None:
-    for file in output.folder.glob("*"):
-        file.unlink(missing_ok=True)
-    with suppress(OSError):
-        output.folder.rmdir()
