@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -272,11 +271,13 @@ class EmbeddedServer:
             return
         path.unlink(missing_ok=True)
         if path.parent != self.data_dir:
-            shutil.rmtree(path.parent, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
 
     def _write_record(self, socket_path: Path, pid: int | None) -> None:
         draft = self._record.with_suffix(".tmp")
-        draft.write_text(json.dumps({"socket": str(socket_path), "pid": pid}), encoding="utf-8")
+        record = {"folder": self._identity(), "socket": str(socket_path), "pid": pid}
+        draft.write_text(json.dumps(record), encoding="utf-8")
         draft.replace(self._record)
 
     def _read_record(self) -> dict[str, object]:
@@ -284,7 +285,14 @@ class EmbeddedServer:
             record = json.loads(self._record.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return record if isinstance(record, dict) else {}
+        # In a copy of a folder the record is of the original's server, which is not to be touched.
+        if not isinstance(record, dict) or record.get("folder") != self._identity():
+            return {}
+        return record
+
+    def _identity(self) -> list[int]:
+        status = self.data_dir.stat()
+        return [status.st_dev, status.st_ino]
 
     def _recorded_socket(self) -> Path | None:
         path = self._read_record().get("socket")
