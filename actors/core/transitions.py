@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from actors.core.decide import Decision, is_settled
+from actors.core.decide import Decision, Reason, Wait, is_settled
 from actors.core.freshness import ExpiryReason
 from actors.core.loading import note_cause
 from actors.core.state import Cause, Dismissal, FailureRecord, Materialization, PartitionState
@@ -27,6 +27,8 @@ __all__ = [
     "upstream_settled",
     "wave_to_report",
 ]
+
+_INDIFFERENT = frozenset({Reason.NO_PRODUCER, Reason.NOT_OPTED_IN, Reason.OUT_OF_LOOKBACK})
 
 
 def asset_produced(state: PartitionState, made: Materialization, pos: int) -> bool:
@@ -171,18 +173,29 @@ def announce(state: PartitionState, wave: int) -> None:
 
 
 def asked_for_run(state: PartitionState) -> None:
-    """The run that was asked for reads everything up to the newest wave known now, or more."""
-    state.asked_wave = state.owed_wave
+    """The run that was asked for reads what every wave has brought that is not pending any more, or more.
+
+    Upstreams that held it back until the limit on waiting are given up: else one report that never comes would leave
+    the limit passed for good, and switch off waiting altogether.
+    """
+    since = state.since_wave
+    if since is not None and state.pending:
+        state.pending = {mark: waves for mark, waves in state.pending.items() if waves[0] > since}
+        if not state.pending:
+            state.pending_since_ms = None
+    state.asked_wave = _newest_not_pending(state)
 
 
 def wave_to_report(state: PartitionState, decision: Decision, *, was_made: bool) -> int | None:
     """The newest wave that is dealt with and was not reported yet, if any; it counts as reported from now on.
 
-    A partition that is content or held back for long has dealt with every wave. One that was just made has dealt with
-    those it knew of when it asked for the run, and may be stale again already.
+    A partition that is held back for long, or that no upstream can move, has dealt with every wave. One that is content
+    has not dealt with those in which an upstream is pending: that one may still change. One that was just made has
+    dealt with those it knew of when it asked for the run, and may be stale again already.
     """
     if is_settled(decision):
-        wave = state.owed_wave
+        is_indifferent = isinstance(decision, Wait) or decision.reason in _INDIFFERENT
+        wave = state.owed_wave if is_indifferent else _newest_not_pending(state)
         state.since_wave = None
         if state.pending:
             _begin_next_wave(state)
@@ -194,6 +207,10 @@ def wave_to_report(state: PartitionState, decision: Decision, *, was_made: bool)
         return None
     state.settled_wave = wave
     return wave
+
+
+def _newest_not_pending(state: PartitionState) -> int:
+    return min((first - 1 for first, _ in state.pending.values()), default=state.owed_wave)
 
 
 def _begin_next_wave(state: PartitionState) -> None:
