@@ -57,8 +57,7 @@ class BoundedMailbox(Mailbox):
         super().__init__()
         self._capacity = capacity
         self._timeout_seconds = timeout_seconds
-        # Reentrant: a sender that got room too late, as the actor has stopped, empties the mailbox itself.
-        self._room = threading.Condition(threading.RLock())
+        self._room = threading.Condition(threading.Lock())
         self._waiting = 0
 
     def put(self, envelope: Envelope[Any], /) -> None:
@@ -76,10 +75,6 @@ class BoundedMailbox(Mailbox):
                 self._put_when_room(envelope)
                 return
         super().put(envelope)
-
-    def refill(self) -> list[Envelope[Any]]:
-        self._signal_room()
-        return super().refill()
 
     def end_turn(self) -> bool:
         self._signal_room()
@@ -116,7 +111,7 @@ class BoundedMailbox(Mailbox):
         )
 
     def _signal_room(self) -> None:
-        # A sender that starts to wait after this look is told at the next one, one batch later at most.
+        # A sender counts itself as waiting before it looks for room, so one of the two looks sees the other.
         if self._waiting and len(self) < self._capacity:
             with self._room:
                 self._room.notify_all()

@@ -71,9 +71,7 @@ class Dispatcher:
 
     def __init__(self, threads: int = 4, batch: int = 64, name: str = "headwater") -> None:
         if threads < 1 or batch < 1:
-            msg = (
-                f"a dispatcher needs at least 1 thread and a batch of 1, not threads={threads}, batch={batch}"
-            )
+            msg = f"a dispatcher needs at least 1 thread and a batch of 1, not threads={threads}, batch={batch}"
             raise ValueError(msg)
         self._name = name
         self._batch = batch
@@ -91,9 +89,7 @@ class Dispatcher:
         self._overflow = 0
 
     def __repr__(self) -> str:
-        return (
-            f"<Dispatcher {self._name} {self._state} actors={len(self._live)} threads={len(self._threads)}>"
-        )
+        return f"<Dispatcher {self._name} {self._state} actors={len(self._live)} threads={len(self._threads)}>"
 
     def __enter__(self) -> Self:
         self.start()
@@ -135,9 +131,7 @@ class Dispatcher:
         """
         return spawn_in(self, actor_class, *args, **kwargs)
 
-    def spawn_pinned(
-        self, actor_class: Callable[P, A], *args: P.args, **kwargs: P.kwargs
-    ) -> pykka.ActorRef[A]:
+    def spawn_pinned(self, actor_class: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> pykka.ActorRef[A]:
         """Start an actor with a thread of its own, for one that must block. Its children are on the pool.
 
         Raises:
@@ -160,9 +154,7 @@ class Dispatcher:
             RuntimeError: if called by an actor of this dispatcher, which would wait for itself
         """
         if spawning.inherited() is self:
-            msg = (
-                f"dispatcher {self._name} cannot be stopped by an actor of its own: it would wait for itself"
-            )
+            msg = f"dispatcher {self._name} cannot be stopped by an actor of its own: it would wait for itself"
             raise RuntimeError(msg)
         deadline = time.monotonic() + timeout_seconds
         with self._changed:

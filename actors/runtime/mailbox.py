@@ -105,9 +105,7 @@ class Mailbox:
         ready = self._ready
         arriving = self._arriving
         if len(arriving) == 1:
-            ready.insert(
-                0, arriving.pop(0)
-            )  # the usual case, and quicker; pop(0), as more may have arrived since
+            ready.insert(0, arriving.pop(0))  # the usual case, and quicker; pop(0), as more may have arrived since
         elif arriving:
             batch = arriving[:]
             del arriving[: len(batch)]

@@ -111,7 +111,7 @@ class SteppedDispatcher:
             steps += 1
         return steps
 
-    def stop(self, timeout_seconds: float = 10.0) -> list[pykka.ActorRef[Any]]:  # noqa: ARG002 - as Dispatcher.stop
+    def stop(self, timeout_seconds: float = 10.0) -> list[pykka.ActorRef[Any]]:
         """Stop every actor, last started first, once each has handled what it had in its mailbox.
 
         Returns:

@@ -19,9 +19,7 @@ RunQueue: TypeAlias = "SimpleQueue[PooledActor | None]"
 """Actors with mail, longest waiting first. None ends the thread that takes it."""
 
 
-def serve(
-    queue: RunQueue, batch: int, tally: Tally, *, children_in: Home, own_mailbox: Mailbox | None = None
-) -> None:
+def serve(queue: RunQueue, batch: int, tally: Tally, *, children_in: Home, own_mailbox: Mailbox | None = None) -> None:
     """Give turns to the actors on `queue` until None comes.
 
     Args:

@@ -31,16 +31,11 @@ def as_text(value: float | int | str) -> str:
 def as_table(results: dict[str, Result]) -> str:
     rows = [(name, key, as_text(value)) for name, result in results.items() for key, value in result.items()]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return "\n".join(
-        f"{name:<{widths[0]}}  {key:<{widths[1]}}  {value:>{widths[2]}}" for name, key, value in rows
-    )
+    return "\n".join(f"{name:<{widths[0]}}  {key:<{widths[1]}}  {value:>{widths[2]}}" for name, key, value in rows)
 
 
 def summary(benchmarks: dict[str, Benchmark]) -> str:
-    lines = [
-        f"  {name:<14} {(module.__doc__ or '').strip().splitlines()[0]}"
-        for name, module in benchmarks.items()
-    ]
+    lines = [f"  {name:<14} {(module.__doc__ or '').strip().splitlines()[0]}" for name, module in benchmarks.items()]
     return "benchmarks:\n" + "\n".join(lines)
 
 

@@ -62,9 +62,7 @@ def pooled_rate(actors: int, rounds: int) -> float:
     dispatcher = Dispatcher()
     dispatcher.start()
     try:
-        return rate(
-            lambda finished, messages: dispatcher.spawn(PooledCounting, finished, messages), actors, rounds
-        )
+        return rate(lambda finished, messages: dispatcher.spawn(PooledCounting, finished, messages), actors, rounds)
     finally:
         dispatcher.stop(timeout_seconds=60)
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from typing import Any, Self
 
 import pykka
 import pytest
@@ -219,8 +220,15 @@ def test_a_failed_spawn_leaves_nothing_behind(dispatcher: Dispatcher) -> None:
             msg = "no"
             raise LookupError(msg)
 
-    with pytest.raises(LookupError):
-        dispatcher.spawn_pinned(Unborn)
+    class NeverStarts(PooledActor):
+        @classmethod
+        def start(cls, *args: Any, **kwargs: Any) -> pykka.ActorRef[Self]:
+            msg = "not even tried"
+            raise LookupError(msg)
+
+    for unlucky in (Unborn, NeverStarts):
+        with pytest.raises(LookupError):
+            dispatcher.spawn_pinned(unlucky)
     ref = WhereAmI.start()
     assert where(ref).startswith("headwater-default-")
     ref.stop(timeout=DEADLINE_SECONDS)
