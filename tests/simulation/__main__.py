@@ -1,0 +1,67 @@
+"""Many seeds: `python -m tests.simulation --seeds 1000`; one again: `--seed 17`. Stops at the first broken law."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+from tests.simulation.play import Failure, play, shrink
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.simulation",
+        description="Runs the real actors on a virtual clock under seeded faults and checks the laws.",
+        epilog="examples: python -m tests.simulation --seeds 1000 | python -m tests.simulation --seed 17",
+    )
+    parser.add_argument("--seeds", type=int, default=200, help="how many seeds to play (default 200)")
+    parser.add_argument("--first", type=int, default=0, help="the first of them (default 0)")
+    parser.add_argument("--seed", type=int, help="play this one only, and show its trace")
+    parser.add_argument("--keep-going", action="store_true", help="count the broken laws instead of stopping")
+    options = parser.parse_args(arguments)
+    if options.seed is not None:
+        failure = play(options.seed)
+        if failure is None:
+            print(f"seed {options.seed}: every law holds")
+            return 0
+        _report(failure)
+        return 1
+    return _play_many(options.first, options.seeds, keep_going=options.keep_going)
+
+
+def _play_many(first: int, count: int, *, keep_going: bool) -> int:
+    began = time.monotonic()
+    broken: list[Failure] = []
+    for number, seed in enumerate(range(first, first + count), start=1):
+        failure = play(seed)
+        if failure is not None:
+            broken.append(failure)
+            if not keep_going:
+                _report(failure)
+                return 1
+            print(f"\nseed {seed}: {failure.error}")
+        if number % 50 == 0 or number == count:
+            rate = number / (time.monotonic() - began)
+            print(f"\r{number}/{count} seeds, {len(broken)} broken, {rate:.1f} a second", end="", flush=True)
+    print()
+    return 1 if broken else 0
+
+
+def _report(failure: Failure) -> None:
+    shrunk = shrink(failure)
+    print(f"\nseed {failure.scenario.seed} breaks a law: {failure.error}")
+    print(f"replay it: python -m tests.simulation --seed {failure.scenario.seed}\n")
+    print("the scenario, shrunk:")
+    for workflow in shrunk.scenario.workflows:
+        print(f"  {workflow}")
+    for action in shrunk.scenario.actions:
+        print(f"  {action}")
+    print(f"\nthe trace of it ({shrunk.error}):")
+    for line in shrunk.trace:
+        print(f"  {line}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

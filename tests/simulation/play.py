@@ -1,0 +1,56 @@
+"""Plays a scenario, and makes a failing one smaller."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import dataclass
+
+from tests.simulation.scenario import Scenario, make_scenario
+from tests.simulation.server import shared_client
+from tests.simulation.world import World
+
+__all__ = ["Failure", "play", "shrink"]
+
+# Poisoned actors are part of the play; pykka reports each.
+logging.getLogger("pykka").setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    scenario: Scenario
+    error: str
+    trace: tuple[str, ...]
+
+
+def play(seed: int) -> Failure | None:
+    """Play one seed; what broke, or None."""
+    return play_scenario(make_scenario(seed))
+
+
+def play_scenario(scenario: Scenario) -> Failure | None:
+    client = shared_client()
+    prefix = f"sim-{uuid.uuid4().hex}"
+    world = World(scenario, client, prefix)
+    try:
+        world.run()
+    except Exception as error:
+        return Failure(scenario, f"{type(error).__name__}: {error}", tuple(world.trace.lines))
+    finally:
+        world.dispatcher.kill()
+        client.flushdb()
+    return None
+
+
+def shrink(failure: Failure) -> Failure:
+    """Leave out actions, one at a time, as long as the same law breaks."""
+    law = failure.error[:20]
+    smallest = failure
+    index = 0
+    while index < len(smallest.scenario.actions):
+        shorter = play_scenario(smallest.scenario.without(index))
+        if shorter is not None and shorter.error[:20] == law:
+            smallest = shorter
+        else:
+            index += 1
+    return smallest

@@ -1,0 +1,202 @@
+"""What a seed means: a graph of workflows, a list of things that happen, and how the world misbehaves meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+__all__ = ["BASE_MS", "Action", "Asset", "Scenario", "Workflow", "make_scenario"]
+
+BASE_MS = 1_767_225_600_000  # 2026-01-01T00:00Z, a whole hour
+MINUTES = tuple(f"2026-01-01T00:{minute:02d}" for minute in range(3))
+STATIC_KEYS = ("north", "south")
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One asset, made by a workflow of its own or by one that makes two. `kind`: none, static, minute or hour."""
+
+    asset_id: str
+    upstreams: tuple[str, ...]
+    kind: str
+    follows: bool
+    opted_in: bool
+    ttl_ms: int | None
+    priority: int
+    when: str
+    pool: str | None
+
+    def declaration(self) -> dict[str, Any]:
+        declared: dict[str, Any] = {"assetId": self.asset_id}
+        match self.kind:
+            case "static":
+                declared["partitioning"] = {"type": "static", "keys": list(STATIC_KEYS)}
+            case "minute" | "hour":
+                declared["partitioning"] = {"type": "timeWindow", "granularity": self.kind}
+        if self.ttl_ms is not None:
+            declared["freshness"] = {"ttlMs": self.ttl_ms}
+        if self.opted_in:
+            auto: dict[str, Any] = {"priority": self.priority, "when": self.when}
+            if self.follows:
+                auto["onUpstreamUpdate"] = True
+            if self.pool is not None:
+                auto["pool"] = self.pool
+            declared["autoMaterialize"] = auto
+        return declared
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    slug: str
+    assets: tuple[Asset, ...]
+
+    def definition(self) -> dict[str, Any]:
+        steps = []
+        for number, asset in enumerate(self.assets):
+            steps.append(
+                {
+                    "id": f"step{number}",
+                    "name": f"Make {asset.asset_id}",
+                    "type": "job",
+                    "jobSlug": "job",
+                    "consumes": [{"assetId": upstream} for upstream in asset.upstreams],
+                    "produces": [asset.declaration()],
+                }
+            )
+        return {"slug": self.slug, "name": self.slug, "version": 1, "steps": steps}
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that happens from outside; `kind` says what, `args` to whom."""
+
+    kind: str
+    args: tuple[Any, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.kind}{self.args}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    seed: int
+    workflows: tuple[Workflow, ...]
+    actions: tuple[Action, ...]
+    max_runs: int
+    workflow_limits: dict[str, int] = field(default_factory=dict)
+    pool_limits: dict[str, int] = field(default_factory=dict)
+    failure_rate: float = 0.0
+    vanish_rate: float = 0.0
+    same_data_rate: float = 0.0
+    duplicate_rate: float = 0.0
+    reorder_rate: float = 0.0
+
+    @property
+    def assets(self) -> dict[str, Asset]:
+        return {asset.asset_id: asset for workflow in self.workflows for asset in workflow.assets}
+
+    def without(self, index: int) -> Scenario:
+        return replace(self, actions=self.actions[:index] + self.actions[index + 1 :])
+
+
+def make_scenario(seed: int) -> Scenario:
+    """Every fourth seed is calm (no faults), so that the exact laws (L4) can be checked too."""
+    rng = Random(seed)
+    is_calm = seed % 4 == 0
+    workflows = _graph(rng, is_calm=is_calm)
+    actions = [_action(rng, workflows, is_calm=is_calm) for _ in range(rng.randint(3, 14))]
+    slugs = [workflow.slug for workflow in workflows]
+    return Scenario(
+        seed=seed,
+        workflows=workflows,
+        actions=tuple(actions),
+        max_runs=rng.choice((1, 2, 8)),
+        workflow_limits={rng.choice(slugs): 1} if rng.random() < 0.3 else {},
+        pool_limits={"narrow": 1} if rng.random() < 0.5 else {},
+        failure_rate=0.0 if is_calm else rng.choice((0.0, 0.2, 0.5)),
+        vanish_rate=0.0 if is_calm else rng.choice((0.0, 0.1)),
+        same_data_rate=0.0 if is_calm else rng.choice((0.0, 0.3)),
+        duplicate_rate=0.0 if is_calm else rng.choice((0.0, 0.2)),
+        reorder_rate=0.0 if is_calm else rng.choice((0.0, 0.2)),
+    )
+
+
+def _graph(rng: Random, *, is_calm: bool) -> tuple[Workflow, ...]:
+    """A random DAG: chains, fans and diamonds; some with partitions, some workflows that make two assets."""
+    partitioned = not is_calm and rng.random() < 0.5
+    workflows: list[Workflow] = []
+    made: list[Asset] = []
+    for number in range(rng.randint(2, 7)):
+        width = 2 if made and not is_calm and rng.random() < 0.2 else 1
+        assets = []
+        for part in range(width):
+            count = min(len(made), rng.choice((0, 1, 1, 2, 3)) if number else 0)
+            upstreams = tuple(sorted(a.asset_id for a in rng.sample(made, count)))
+            assets.append(_asset(rng, f"a{number}{'xy'[part]}", upstreams, is_calm=is_calm, partitioned=partitioned))
+        workflows.append(Workflow(f"w{number}", tuple(assets)))
+        made += assets
+    return tuple(workflows)
+
+
+def _asset(rng: Random, asset_id: str, upstreams: tuple[str, ...], *, is_calm: bool, partitioned: bool) -> Asset:
+    kind = rng.choice(("none", "none", "static", "minute", "hour")) if partitioned else "none"
+    return Asset(
+        asset_id=asset_id,
+        upstreams=upstreams,
+        kind=kind,
+        follows=bool(upstreams) and (is_calm or rng.random() < 0.85),
+        opted_in=is_calm or rng.random() < 0.9,
+        ttl_ms=None if is_calm else rng.choice((None, None, 20_000, 45_000)),
+        priority=rng.choice((10, 100)),
+        when="any" if is_calm or rng.random() < 0.8 else "all",
+        pool=rng.choice((None, None, "narrow")),
+    )
+
+
+_CALM = ("emit",)
+_WILD = (
+    *("emit",) * 8,
+    *("wait",) * 3,
+    *("crash",) * 2,
+    *("poison_asset", "poison_registry", "poison_enqueuer"),
+    *("garbage", "expire", "expire", "trigger", "cancel", "resume", "late", "twice"),
+    *("change", "remove", "jump"),
+)
+
+
+def _action(rng: Random, workflows: tuple[Workflow, ...], *, is_calm: bool) -> Action:
+    workflow = rng.choice(workflows)
+    asset = rng.choice(workflow.assets)
+    key = key_for(rng, asset.kind)
+    match rng.choice(_CALM if is_calm else _WILD):
+        case "emit":
+            sources = [a for w in workflows for a in w.assets if not a.upstreams]
+            chosen = rng.choice(sources) if is_calm or rng.random() < 0.8 else asset
+            return Action("emit", (chosen.asset_id, key_for(rng, chosen.kind)))
+        case "wait":
+            return Action("wait", (rng.choice((100, 2_000, 15_000)),))
+        case "jump":
+            return Action("wait", (rng.choice((60_000, 600_000)),))
+        case "late" | "twice" | "expire" as kind:
+            return Action(kind, (asset.asset_id, key))
+        case "trigger":
+            return Action("trigger", (workflow.slug, key))
+        case "change" | "remove" as kind:
+            return Action(kind, (workflow.slug,))
+        case "resume" | "poison_asset" as kind:
+            return Action(kind, (asset.asset_id,))
+        case kind:
+            return Action(kind)
+
+
+def key_for(rng: Random, kind: str) -> str | None:
+    match kind:
+        case "static":
+            return rng.choice(STATIC_KEYS)
+        case "minute":
+            return rng.choice(MINUTES)
+        case "hour":
+            return "2026-01-01T00"
+        case _:
+            return None

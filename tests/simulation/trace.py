@@ -1,0 +1,83 @@
+"""What the actors said of themselves, in order, for the oracle and for whoever replays a failing seed."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from actors.core.decide import Decision, Materialize, Reason
+from actors.runtime import VirtualClock
+
+__all__ = ["TraceObserver"]
+
+
+class TraceObserver:
+    """Implements `Observer`; keeps the last lines, and which asset partitions decided to be made, and why."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self._start_ms = clock.now_ms()
+        self.lines: deque[str] = deque(maxlen=400)
+        self.wanted: dict[tuple[str, str | None], set[Reason]] = {}
+        self.unexplained: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(f"{(self._clock.now_ms() - self._start_ms) / 1000:9.3f}  {text}")
+
+    def decided(
+        self,
+        *,
+        asset_id: str,
+        workflow_slug: str | None,
+        partition_key: str | None,
+        decision: Decision,
+        cause: str,
+        run_id: str | None,
+        failures: int,
+        next_look_ms: int | None,
+        is_news: bool,
+    ) -> None:
+        if isinstance(decision, Materialize):
+            self.wanted.setdefault((asset_id, partition_key), set()).add(decision.reason)
+        if not cause:
+            self.unexplained.append(asset_id)
+        self.note(f"{asset_id}@{partition_key}: {type(decision).__name__} {decision.reason} after {cause}")
+
+    def run_submitted(self, **report: Any) -> None:
+        self.note(f"submitted {report}")
+
+    def run_deduplicated(self, **report: Any) -> None:
+        self.note(f"deduplicated {report}")
+
+    def run_delayed(self, **report: Any) -> None:
+        self.note(f"delayed {report}")
+
+    def run_ended(self, **report: Any) -> None:
+        self.note(f"ended {report}")
+
+    def failed(self, **report: Any) -> None:
+        self.note(f"failed {report}")
+
+    def stale_changed(self, delta: int) -> None:
+        return
+
+    def queue_changed(self, *, active: int, queued: int) -> None:
+        return
+
+    def dead_letter(self, *, reason: str) -> None:
+        self.note(f"dead letter: {reason}")
+
+    def undelivered(self, *, message: str, receiver: str) -> None:
+        self.note(f"undelivered {message} to {receiver}")
+
+    def child_restarted(self, *, name: str, error: str, restarts: int) -> None:
+        self.note(f"restarted {name}: {error}")
+
+    def workflow_changed(self, *, slug: str, change: str) -> None:
+        self.note(f"workflow {slug} {change}")
+
+    def catalog_unavailable(self, *, error: str) -> None:
+        self.note(f"unavailable: {error}")
+
+    def catalog_available(self) -> None:
+        return
