@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -112,4 +113,7 @@ for _name, _command, _short in (
 
 def main() -> None:
     """Run the command line with the process's arguments and exit."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal that cannot show a letter gets its code, not a traceback.
+        sys.stdout.reconfigure(errors="backslashreplace")
     app()

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from actors.catalog.control import ControlFailed, ControlTimeout, ServiceNotRunning
 from actors.catalog.definitions import DefinitionInvalid
 from actors.catalog.embedded import EmbeddedServerFailed
+from actors.catalog.events import EventInvalid
 from actors.catalog.store import CatalogUnavailable
 from actors.core.graph import CycleError
 from actors.core.partitions import PartitionKeyError
@@ -14,7 +15,7 @@ from actors.interfaces.metrics import MetricsServerFailed
 from actors.interfaces.near import nearest
 from actors.settings import SettingsError
 
-__all__ = ["BAD_INPUT", "REFUSED", "CommandError", "bad_input", "explained", "refused", "unknown"]
+__all__ = ["BAD_INPUT", "REFUSED", "CommandError", "bad_input", "check_text", "explained", "refused", "unknown"]
 
 REFUSED = 1
 BAD_INPUT = 2
@@ -23,6 +24,7 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (SettingsError, BAD_INPUT),
     (DefinitionInvalid, BAD_INPUT),
     (PartitionKeyError, BAD_INPUT),
+    (EventInvalid, BAD_INPUT),
     (CycleError, REFUSED),
     (CatalogUnavailable, REFUSED),
     (EmbeddedServerFailed, REFUSED),
@@ -51,6 +53,16 @@ def refused(text: str) -> CommandError:
 def bad_input(text: str) -> CommandError:
     """What was given cannot be read or does not fit (exit code 2)."""
     return CommandError(text, BAD_INPUT)
+
+
+def check_text(option: str, text: str | None) -> None:
+    """Refuse an option whose bytes were no text in the terminal's encoding: it could be neither kept nor shown.
+
+    Raises:
+        CommandError: it is not.
+    """
+    if text is not None and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise bad_input(f"{option}: {text.encode(errors='backslashreplace').decode()} is not valid UTF-8 text")
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, otherwise: str = "") -> CommandError:

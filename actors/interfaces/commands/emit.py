@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from enum import StrEnum
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from actors.catalog.documents import Unreadable, read_document
 from actors.catalog.sections import AssetId
 from actors.catalog.store import Json, NewMaterialization, Store
 from actors.catalog.timestamps import parse_iso_ms
@@ -17,7 +17,7 @@ from actors.core.freshness import ExpiryReason
 from actors.core.graph import Graph
 from actors.core.partitions import DynamicPartitioning, validate_key
 from actors.interfaces.dump import iso_or_none, partition_name
-from actors.interfaces.errors import bad_input, refused
+from actors.interfaces.errors import bad_input, check_text, refused
 from actors.interfaces.graph_view import graph_of
 from actors.interfaces.near import nearest
 from actors.interfaces.render import print_json
@@ -66,6 +66,8 @@ def emit(
         for option, value in {**produced, "--dedupe-key": dedupe_key}.items():
             if value is not None:
                 raise bad_input(f"{option} is for asset.produced; leave it out with asset.expired")
+    for option, value in (*produced.items(), ("--dedupe-key", dedupe_key), ("--partition", partition)):
+        check_text(option, value)
     produced_at_ms = now_ms if produced_at is None else _time(produced_at, now_ms)
     parsed = None if payload is None else _payload(payload)
     with open_session(ctx, config) as session:
@@ -123,10 +125,9 @@ def _time(text: str, now_ms: int) -> int:
 
 def _payload(text: str) -> Json:
     try:
-        value: Json = json.loads(text)
-    except ValueError as error:
-        raise bad_input(f"--payload is no JSON: {error}; quote it for the shell, such as '{{\"rows\": 3}}'") from None
-    return value
+        return read_document(text, "json")
+    except Unreadable as error:
+        raise bad_input(f"--payload: {error}; quote it for the shell, such as '{{\"rows\": 3}}'") from None
 
 
 def _check_key(graph: Graph, asset_id: str, partition_key: str | None) -> None:

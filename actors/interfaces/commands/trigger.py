@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Annotated
 from uuid import uuid4
 
 import typer
 
+from actors.catalog.documents import Unreadable, read_document
 from actors.catalog.store import Json, JsonObject, Limits, NewRun, RunRecord, RunStatus, Store
 from actors.execution.parameters import check_partition_key, run_parameters
-from actors.interfaces.errors import bad_input, refused, unknown
+from actors.interfaces.errors import bad_input, check_text, refused, unknown
 from actors.interfaces.records import run_json
 from actors.interfaces.render import print_json
 from actors.interfaces.session import (
@@ -107,6 +107,7 @@ def parse_parameters(given: list[str]) -> JsonObject:
         name, equals, value = text.partition("=")
         if not name or not equals:
             raise bad_input(f"--param {text!r} cannot be read; write NAME=VALUE, such as --param full=true")
+        check_text(f"--param {name}", text)
         if name in parameters:
             raise bad_input(f"--param {name} is given twice; keep one of them")
         parameters[name] = _value(value)
@@ -115,15 +116,10 @@ def parse_parameters(given: list[str]) -> JsonObject:
 
 def _value(text: str) -> Json:
     try:
-        value: Json = json.loads(text, parse_constant=_refuse)
-    except ValueError:
+        # Python's own reader takes NaN, Infinity and 1e999, which are no JSON numbers: here they are text.
+        return read_document(text, "json")
+    except Unreadable:
         return text
-    return value
-
-
-def _refuse(name: str) -> Json:
-    # NaN and Infinity are words of Python's reader, not of JSON: here they are text.
-    raise ValueError(name)
 
 
 def _over(store: Store, run_id: str, wait_seconds: float) -> RunRecord:

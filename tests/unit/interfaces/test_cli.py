@@ -144,7 +144,10 @@ def test_validating_a_folder_without_definitions_is_bad_input(tmp_path: Path, se
         (("--asset", "a", "--produced-at", "yesterday"), "--produced-at: 'yesterday' is no ISO 8601 timestamp"),
         (("--asset", "a", "--produced-at", "2026-01-01T00:00:00"), "has no offset"),
         (("--asset", "a", "--produced-at", "2999-01-01T00:00:00Z"), "more than 24 hours in the future"),
-        (("--asset", "a", "--payload", "{rows: 3}"), "--payload is no JSON"),
+        (("--asset", "a", "--payload", "[1e999]"), "--payload: $[0]: inf is not a JSON number"),
+        (("--asset", "a", "--data-version", "\udcff"), "--data-version: \\udcff is not valid UTF-8 text"),
+        (("--asset", "a\udcff"), "--asset: "),
+        (("--asset", "a", "--payload", "{rows: 3}"), "--payload: $: this is no JSON"),
     ],
 )
 def test_what_emit_cannot_read_is_refused_before_anything_is_opened(
@@ -180,6 +183,7 @@ def test_parameters_are_json_where_they_can_be_read_as_json() -> None:
         "empty=",
         "eq=a=b",
         "nan=NaN",
+        "inf=1e999",
         'q="3"',
     ]
     assert parse_parameters(given) == {
@@ -192,12 +196,19 @@ def test_parameters_are_json_where_they_can_be_read_as_json() -> None:
         "empty": "",
         "eq": "a=b",
         "nan": "NaN",
+        "inf": "1e999",
         "q": "3",
     }
 
 
 @pytest.mark.parametrize(
-    ("given", "said"), [(["full"], "write NAME=VALUE"), (["=3"], "write NAME=VALUE"), (["a=1", "a=2"], "given twice")]
+    ("given", "said"),
+    [
+        (["full"], "write NAME=VALUE"),
+        (["=3"], "write NAME=VALUE"),
+        (["a=1", "a=2"], "given twice"),
+        (["a=\udcff"], "valid UTF-8"),
+    ],
 )
 def test_a_parameter_without_a_name_or_given_twice_is_refused(given: list[str], said: str) -> None:
     with pytest.raises(CommandError, match=said) as raised:
