@@ -1,4 +1,3 @@
-# ruff: noqa: T201 - printing is what is shown
 """The jobs of the workflows in these tests."""
 
 from __future__ import annotations
