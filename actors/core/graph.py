@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import itemgetter
 
 from actors.core.backoff import BackoffPolicy, FailureBudget
 from actors.core.freshness import FreshnessPolicy
@@ -129,10 +130,15 @@ class AssetNode:
 
     @property
     def partitioning(self) -> Partitioning | None:
-        """The producer's partitioning; for an asset that no workflow here makes, what its readers say of it."""
+        """The producer's partitioning; for an asset that no workflow here makes, what its readers say of it.
+
+        If they do not agree, the first by slug is believed: the answer must not depend on who was read first.
+        """
         if self.spec is not None:
             return self.spec.partitioning
-        return next((p for p in self.readers.values() if p is not None), None)
+        return min(
+            ((slug, p) for slug, p in self.readers.items() if p is not None), key=itemgetter(0), default=("", None)
+        )[1]
 
     def elect(self) -> None:
         self.spec = min(
