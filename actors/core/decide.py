@@ -7,13 +7,13 @@ changes nothing, and a restart needs no replay.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from actors.core.backoff import BackoffPolicy, FailureBudget, next_eligible_ms, suspended_until
 from actors.core.freshness import Expiry, ExpiryReason, next_expiry
 from actors.core.graph import AssetSpec, When
-from actors.core.partitions import PartitionKeyError, TimeWindowPartitioning, windows_ago
+from actors.core.partitions import PartitionKeyError, TimeWindowPartitioning, window_of, windows_ago
 from actors.core.quiet_hours import quiet_until
 from actors.core.state import PartitionState
 
@@ -115,14 +115,23 @@ def is_settled(decision: Decision) -> bool:
 def expiry_of(spec: AssetSpec, state: PartitionState, now_ms: int) -> Expiry | None:
     """When what was made stops, or stopped, being fresh; None if never, or if its time window is over.
 
-    The materialization's own policy, if its run returned one, goes before the declared one.
+    The materialization's own policy, if its run returned one, goes before the declared one. What was made ahead of its
+    time window expires when that begins, or later.
     """
     made = state.made
-    if made is None or not _is_in_window(spec, state, now_ms):
+    if made is None:
+        return None
+    ago = _windows_ago(spec, state, now_ms)
+    if ago is None or ago > _lookback(spec):
         return None
     if made.expired_version >= made.version:
-        return Expiry(made.produced_at_ms, made.expired_reason or ExpiryReason.MANUAL)
-    return next_expiry(made.freshness or spec.freshness, made.produced_at_ms)
+        expiry: Expiry | None = Expiry(made.produced_at_ms, made.expired_reason or ExpiryReason.MANUAL)
+    else:
+        expiry = next_expiry(made.freshness or spec.freshness, made.produced_at_ms)
+    partitioning = spec.partitioning
+    if ago < 0 and expiry and isinstance(partitioning, TimeWindowPartitioning) and state.partition_key is not None:
+        return replace(expiry, at_ms=max(expiry.at_ms, window_of(partitioning, state.partition_key).start_ms))
+    return expiry
 
 
 def newer_upstreams(spec: AssetSpec, state: PartitionState) -> tuple[str, ...]:
@@ -164,7 +173,7 @@ def decide(spec: AssetSpec | None, state: PartitionState, defaults: Defaults, no
         return waiting
     if spec.auto.quiet_hours is not None and (until := quiet_until(spec.auto.quiet_hours, now_ms)) is not None:
         return Wait(until, Reason.QUIET_HOURS)
-    if (waiting := _for_upstreams(state, defaults, now_ms)) is not None:
+    if (waiting := _for_upstreams(spec, state, defaults, now_ms)) is not None:
         return waiting
     if stale.needed is Reason.UPSTREAM_UPDATED:
         until = _debounced_until(spec, state)
@@ -178,25 +187,39 @@ def _next_expiry_after(spec: AssetSpec, state: PartitionState, now_ms: int) -> i
     return expiry.at_ms if expiry is not None and expiry.at_ms > now_ms else None
 
 
-def _is_in_window(spec: AssetSpec, state: PartitionState, now_ms: int) -> bool:
-    """Expiry and absence count for the current time window and `lookbackWindows` before it, not for older ones."""
+def _windows_ago(spec: AssetSpec, state: PartitionState, now_ms: int) -> int | None:
+    """How many time windows ago the partition's was; 0 for one that is no time window, None for a key that is none."""
     partitioning = spec.partitioning
     if not isinstance(partitioning, TimeWindowPartitioning) or state.partition_key is None:
-        return True
+        return 0
     try:
-        ago = windows_ago(partitioning, state.partition_key, now_ms)
+        return windows_ago(partitioning, state.partition_key, now_ms)
     except PartitionKeyError:
+        return None
+
+
+def _lookback(spec: AssetSpec) -> int:
+    """How many windows before the current one can expire or be missing."""
+    return (spec.partitioning.lookback_windows or 0) if isinstance(spec.partitioning, TimeWindowPartitioning) else 0
+
+
+def _is_in_window(spec: AssetSpec, state: PartitionState, now_ms: int) -> bool:
+    """Absence counts for the current time window and `lookbackWindows` before it, not for older or coming ones."""
+    ago = _windows_ago(spec, state, now_ms)
+    return ago is not None and 0 <= ago <= _lookback(spec)
+
+
+def _is_too_old(spec: AssetSpec, state: PartitionState, now_ms: int) -> bool:
+    """Updates count for every window but those older than `lookbackWindows`, where that is given."""
+    partitioning = spec.partitioning
+    if not isinstance(partitioning, TimeWindowPartitioning) or partitioning.lookback_windows is None:
         return False
-    return 0 <= ago <= (partitioning.lookback_windows or 0)
+    ago = _windows_ago(spec, state, now_ms)
+    return ago is None or ago > partitioning.lookback_windows
 
 
 def _unless_dismissed_update(spec: AssetSpec, state: PartitionState, newer: tuple[str, ...], now_ms: int) -> Staleness:
-    partitioning = spec.partitioning
-    if (
-        isinstance(partitioning, TimeWindowPartitioning)
-        and partitioning.lookback_windows is not None
-        and not _is_in_window(spec, state, now_ms)
-    ):
+    if _is_too_old(spec, state, now_ms):
         return Staleness(None, Reason.OUT_OF_LOOKBACK)
     dismissed = state.dismissed
     if dismissed is not None and all(state.latest[u] <= dismissed.inputs.get(u, 0) for u in newer):
@@ -223,12 +246,14 @@ def _after_failures(spec: AssetSpec, state: PartitionState, defaults: Defaults, 
     return Wait(until, Reason.BACKOFF) if until > now_ms else None
 
 
-def _for_upstreams(state: PartitionState, defaults: Defaults, now_ms: int) -> Wait | None:
+def _for_upstreams(spec: AssetSpec, state: PartitionState, defaults: Defaults, now_ms: int) -> Wait | None:
     """Hold back while an upstream is about to be re-made in the wave that made this partition stale, or an older one.
 
-    Waves that began later do not hold it: it would never run below an upstream that is always in flight.
+    Waves that began later do not hold it: it would never run below an upstream that is always in flight. Nor does an
+    upstream that it follows no more: that one reports to others.
     """
-    if state.since_wave is None or not any(first <= state.since_wave for first, _ in state.pending.values()):
+    since, followed = state.since_wave, spec.considered
+    if since is None or not any(first <= since and u in followed for (u, _), (first, _) in state.pending.items()):
         return None
     until = (state.pending_since_ms or 0) + defaults.pending_limit_ms
     return Wait(until, Reason.UPSTREAM_PENDING) if until > now_ms else None
