@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import assert_never
 
 from actors.core import transitions
-from actors.core.decide import Decision, Materialize, Reason, Skip, Wait, decide, expiry_of, staleness
+from actors.core.decide import Decision, Materialize, Reason, Skip, Wait, decide, expiry_of, is_settled, staleness
 from actors.core.describe import describe
 from actors.core.freshness import Expiry
 from actors.core.graph import AssetSpec
@@ -34,14 +34,19 @@ from actors.messages import (
     Look,
     LookAtWindow,
     PartitionDump,
+    ReportAgain,
+    Reported,
     RunEnded,
     RunEnqueued,
     RunRefused,
     Settled,
     UpstreamChanged,
     UpstreamPending,
+    UpstreamReported,
     UpstreamSettled,
     WantRun,
+    WaveBegan,
+    WillBeMade,
     WithdrawRun,
     at_ms_of,
 )
@@ -64,6 +69,9 @@ AssetMessage = (
     | RunEnqueued
     | RunEnded
     | RunRefused
+    | UpstreamReported
+    | WaveBegan
+    | ReportAgain
     | Look
     | LookAtWindow
     | DumpAsset
@@ -92,6 +100,7 @@ class AssetActor(PooledActor):
         self._spec = spec
         self._around = around
         self._is_loaded = False
+        self._awaited: frozenset[str] = frozenset()
         self._states: dict[str | None, PartitionState] = {}
         self._tracks: dict[str | None, Track] = {}
         self._held_back: set[str | None] = set()
@@ -127,6 +136,15 @@ class AssetActor(PooledActor):
                 self._look_at_expected("time window began")
             case Load():
                 self._on_load(message)
+            case UpstreamReported():
+                self._on_upstream_reported(message.asset_id)
+            case WaveBegan():
+                state = self._state(message.partition_key)
+                transitions.announce(state, message.wave)
+                self._report_wave(state)
+            case ReportAgain():
+                if self._is_ready:
+                    self._report()
             case Configure():
                 self._spec = message.spec
                 for state in list(self._states.values()):
@@ -220,8 +238,8 @@ class AssetActor(PooledActor):
                 self._look(state, "asset.resumed")
 
     def _on_load(self, snapshot: Load) -> None:
+        self._is_loaded = True
         if self._spec is None:
-            self._is_loaded = True
             return
         loaded = load_partitions(
             self._spec,
@@ -237,12 +255,37 @@ class AssetActor(PooledActor):
                 loaded[key] = PartitionState(key)
             transitions.merge_loaded(state, loaded[key], snapshot.pos)
         self._states = loaded
-        self._is_loaded = True
-        for state in list(loaded.values()):
+        for state in loaded.values():
             state.pos = max(state.pos, snapshot.pos)
             transitions.announce(state, snapshot.wave)
+        self._awaited = snapshot.awaits
+        if not self._awaited:
+            self._begin()
+
+    def _on_upstream_reported(self, asset_id: str) -> None:
+        if asset_id in self._awaited:
+            self._awaited -= {asset_id}
+            if not self._awaited:
+                self._begin()
+
+    def _begin(self) -> None:
+        """Everything that decisions need is known now."""
+        for state in list(self._states.values()):
             self._look(state, "state read from the catalog")
         self._look_at_expected("state read from the catalog")
+        self._report()
+
+    def _report(self) -> None:
+        """Tell those below what is about to be re-made here: they have not heard of the waves that led to it."""
+        now_ms = self._around.clock.now_ms()
+        for state in self._states.values():
+            if state.pending or not is_settled(decide(self._spec, state, self._around.defaults, now_ms)):
+                self._around.to_registry(WillBeMade(self._asset_id, state.partition_key))
+        self._around.to_registry(Reported(self._asset_id))
+
+    @property
+    def _is_ready(self) -> bool:
+        return self._is_loaded and not self._awaited
 
     # -- looking and acting -----------------------------------------------------------------------------------------
 
@@ -250,7 +293,7 @@ class AssetActor(PooledActor):
         self, state: PartitionState, cause: str, *, was_made: bool = False, event_at_ms: int | None = None
     ) -> None:
         """Decide for one partition, act on it, and see to the next look."""
-        if not self._is_loaded:
+        if not self._is_ready:
             return
         now_ms = self._around.clock.now_ms()
         spec, track = self._spec, self._track(state)
@@ -283,7 +326,7 @@ class AssetActor(PooledActor):
         self._report_wave(state, decision, was_made=was_made)
 
     def _report_wave(self, state: PartitionState, decision: Decision | None = None, *, was_made: bool = False) -> None:
-        if not self._is_loaded:
+        if not self._is_ready:
             return
         if decision is None:
             decision = decide(self._spec, state, self._around.defaults, self._around.clock.now_ms())

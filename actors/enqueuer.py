@@ -114,10 +114,11 @@ class EnqueuerActor(PooledActor):
         self._started: dict[str, _Started] = {}
         self._workflows: dict[str, WorkflowSpec] = {}
         self._is_ready = [False, False]  # the runs, and the workflows, have been read
+        self._believed_active: frozenset[str] = frozenset()
         self._is_flush_due = False
 
     def on_start(self) -> None:
-        self._around.catalog.load_runs(self.actor_ref)
+        self._load_runs()
 
     def on_receive(self, message: EnqueuerMessage) -> QueueDump | None:
         match message:
@@ -246,7 +247,16 @@ class EnqueuerActor(PooledActor):
         self._flush_soon()
         self._report_queue()
 
+    def _load_runs(self) -> None:
+        self._believed_active = frozenset(self._queue.active).difference(s.run_id for s in self._submitting.values())
+        self._around.catalog.load_runs(self.actor_ref)
+
     def _on_runs_loaded(self, loaded: RunsLoaded) -> None:
+        """Take over what the catalog says: news of a run may have been lost while the registry was down."""
+        for run_id in self._believed_active.difference(run.run_id for run in loaded.active):
+            slot = self._queue.active.get(run_id)
+            if slot is not None:
+                self._on_run_ended(RunEnded(run_id, slot.key[0], slot.key[1], "unknown", (), 0))
         for active in loaded.active:
             self._queue.occupy(
                 active.run_id, Slot((active.workflow_slug, active.partition_key), self._pools(active.workflow_slug))
@@ -264,7 +274,9 @@ class EnqueuerActor(PooledActor):
                 self._workflows.pop(slug, None)
             else:
                 self._workflows[slug] = workflow
-        self._is_ready[1] = self._is_ready[1] or known.is_complete
+        if known.is_complete:
+            self._is_ready[1] = True
+            self._load_runs()
         self._flush_soon()
 
     # -- handing over ------------------------------------------------------------------------------------------------
@@ -343,7 +355,9 @@ class EnqueuerActor(PooledActor):
                     self._on_queued(request.queued)
                 self._retry_later()
             case Gone():
-                pass
+                if request.queued is None:
+                    # It cannot be run, now or when asked again at once; what is wanted once it can be is decided anew.
+                    retry = ()
             case _:
                 assert_never(outcome)
         for want in retry:

@@ -116,13 +116,17 @@ class Configure:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The catalog's state of an asset as of `pos`; what came after it is told as news."""
+    """The catalog's state of an asset as of `pos`; what came after it is told as news.
+
+    The receiver decides nothing before each of `awaits`, upstreams that may be about to be re-made, has reported.
+    """
 
     record: AssetRecord
     upstreams: Mapping[str, UpstreamSnapshot]
     active: Mapping[str | None, str]
     pos: int
     wave: int
+    awaits: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,26 @@ class UpstreamSettled:
     partition_key: str | None
     wave: int
     every_key: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamReported:
+    """An upstream has announced which of its partitions are about to be re-made."""
+
+    asset_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaveBegan:
+    """The receiver's partition was announced to those below it in this wave, and is to be reported as settled."""
+
+    partition_key: str | None
+    wave: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportAgain:
+    """Somebody below does not know what the receiver is about to re-make: announce it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +234,21 @@ class Settled:
     asset_id: str
     partition_key: str | None
     wave: int
+
+
+@dataclass(frozen=True, slots=True)
+class WillBeMade:
+    """Found after a start: this partition is about to be re-made, and nobody below has been told."""
+
+    asset_id: str
+    partition_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """Everything that the asset is about to re-make has been announced."""
+
+    asset_id: str
 
 
 # -- enqueuer and catalog -------------------------------------------------------------------------------------------

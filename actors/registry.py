@@ -32,6 +32,8 @@ from actors.messages import (
     Look,
     Refresh,
     ReloadAsset,
+    ReportAgain,
+    Reported,
     RestartAsset,
     RunEnded,
     RunEnqueued,
@@ -40,7 +42,10 @@ from actors.messages import (
     Settled,
     UpstreamChanged,
     UpstreamPending,
+    UpstreamReported,
     UpstreamSettled,
+    WaveBegan,
+    WillBeMade,
     WorkflowLoaded,
     WorkflowsKnown,
     WorkflowsLoaded,
@@ -65,6 +70,8 @@ RegistryMessage = (
     | RunEnqueued
     | RunEnded
     | Settled
+    | WillBeMade
+    | Reported
     | RunRefused
     | ReloadAsset
     | WorkflowsLoaded
@@ -95,6 +102,7 @@ class GraphRegistryActor(PooledActor):
         self._wave = 0
         self._is_graph_loaded = False
         self._loading = 0
+        self._unreported: set[str] = set()
 
     def on_start(self) -> None:
         self._around.catalog.load_workflows(self.actor_ref)
@@ -105,6 +113,12 @@ class GraphRegistryActor(PooledActor):
                 self._on_produced(message)
             case Settled():
                 self._on_settled(message)
+            case WillBeMade():
+                self._on_will_be_made(message)
+            case Reported():
+                node = self._graph.node(message.asset_id)
+                for consumer_id in node.consumers if node else ():
+                    self._tell(consumer_id, UpstreamReported(message.asset_id))
             case RunEnqueued():
                 self._on_run_enqueued(message)
             case RunEnded():
@@ -177,6 +191,17 @@ class GraphRegistryActor(PooledActor):
             news = UpstreamSettled(settled.asset_id, settled.partition_key, settled.wave)
             for consumer_id in node.consumers:
                 self._tell(consumer_id, news)
+
+    def _on_will_be_made(self, found: WillBeMade) -> None:
+        node = self._graph.node(found.asset_id)
+        if node is None or not node.consumers:
+            return
+        self._wave += 1
+        now_ms = self._around.clock.now_ms()
+        for below in wave_below(self._graph, found.asset_id, found.partition_key, now_ms, is_made=False):
+            if below.pending:
+                self._tell(below.asset_id, UpstreamPending(self._wave, below.pending))
+        self._tell(found.asset_id, WaveBegan(found.partition_key, self._wave))
 
     def _on_run_enqueued(self, news: RunEnqueued) -> None:
         if news.run_id in self._ended:
@@ -268,12 +293,13 @@ class GraphRegistryActor(PooledActor):
                 self._around.tell(ref, asset_id, Configure(node.spec))
                 to_load.append(asset_id)
             elif _has_work(node):
-                self._refs[asset_id] = self._spawn_asset(asset_id, node.spec)
+                self._start(asset_id, node.spec)
                 to_load.append(asset_id)
             if node is not None and not _is_remade(node):
                 # Nobody need wait for it any more.
                 for consumer_id in node.consumers:
                     self._tell(consumer_id, UpstreamSettled(asset_id, None, self._wave, every_key=True))
+                    self._tell(consumer_id, UpstreamReported(asset_id))
         self._load(to_load)
 
     def _reconcile(self, active: tuple[ActiveRun, ...], pos: int) -> None:
@@ -303,11 +329,16 @@ class GraphRegistryActor(PooledActor):
             if run.run_id not in self._ended:
                 active[run.workflow_slug][run.partition_key] = run.run_id
                 self._active.setdefault((run.workflow_slug, run.partition_key), (run.run_id, loaded.pos))
+        asked_again: frozenset[str] = frozenset()
         for asset_id in loaded.asset_ids:
             node = self._graph.node(asset_id)
             if node is None or node.spec is None:
                 continue
             runs = active.get(node.spec.workflow_slug, {})
+            awaits: frozenset[str] = frozenset()
+            if asset_id in self._unreported:
+                awaits = frozenset(u for u in node.spec.considered if u in self._refs and self._may_be_made(u))
+                asked_again |= awaits - self._unreported
             self._tell(
                 asset_id,
                 Load(
@@ -316,8 +347,17 @@ class GraphRegistryActor(PooledActor):
                     active={k: r for k, r in runs.items() if (k is None) == (node.spec.partitioning is None)},
                     pos=loaded.pos,
                     wave=self._wave,
+                    awaits=awaits,
                 ),
             )
+        # Those that are still to begin, or were told to just now, report by themselves.
+        self._unreported.difference_update(loaded.asset_ids)
+        for upstream_id in sorted(asked_again):
+            self._tell(upstream_id, ReportAgain())
+
+    def _may_be_made(self, asset_id: str) -> bool:
+        node = self._graph.node(asset_id)
+        return node is not None and node.spec is not None and node.spec.auto is not None
 
     def _snapshot(self, asset_id: str, loaded: AssetsLoaded) -> UpstreamSnapshot:
         node = self._graph.node(asset_id)
@@ -336,15 +376,20 @@ class GraphRegistryActor(PooledActor):
         if node is None or node.spec is None:
             self._refs.pop(asset_id, None)
             return
-        self._refs[asset_id] = self._spawn_asset(asset_id, node.spec)
+        self._start(asset_id, node.spec)
         self._load([asset_id])
+
+    def _start(self, asset_id: str, spec: AssetSpec) -> ActorRef[Any]:
+        ref = self._refs[asset_id] = self._spawn_asset(asset_id, spec)
+        self._unreported.add(asset_id)
+        return ref
 
     def _ref(self, asset_id: str) -> ActorRef[Any] | None:
         """The asset's actor, started if it has none; None for an asset that no workflow here makes."""
         ref = self._refs.get(asset_id)
         node = self._graph.node(asset_id)
         if ref is None and node is not None and node.spec is not None:
-            ref = self._refs[asset_id] = self._spawn_asset(asset_id, node.spec)
+            ref = self._start(asset_id, node.spec)
             self._load([asset_id])
         return ref
 

@@ -27,6 +27,7 @@ from actors.catalog.store import (
     Submitted,
 )
 from actors.core.freshness import Expiry
+from actors.core.partitions import PartitionKeyError
 from actors.execution.launcher import LaunchFailed, RunLauncher, RunOrder
 from actors.execution.parameters import run_parameters
 from actors.messages import (
@@ -173,13 +174,18 @@ class CatalogGateway:
             stored: JsonObject = {}
             if request.partition_key is not None:
                 stored = self._store.partition_parameters(slug, request.partition_key)
-            parameters = run_parameters(
-                definition,
-                asset_ids=[want.asset_id for want in request.wants],
-                partition_key=request.partition_key,
-                stored=stored,
-                given={},
-            )
+            try:
+                parameters = run_parameters(
+                    definition,
+                    asset_ids=[want.asset_id for want in request.wants],
+                    partition_key=request.partition_key,
+                    stored=stored,
+                    given={},
+                )
+            except PartitionKeyError as error:
+                # Without an answer it would keep its slot, and so would every other request of the batch.
+                _log.warning("run.refused", workflow=slug, partition_key=request.partition_key, reason=str(error))
+                return Gone(str(error))
         return NewRun(
             run_id=request.run_id,
             workflow_slug=slug,

@@ -101,11 +101,19 @@ def load_partitions(
                 dismissed=dismissals.get(key),
                 run_id=active.get(key),
             )
-    for upstream_id in spec.considered:
+    for upstream_id in sorted(spec.considered, key=lambda u: _concerns_all(spec, upstreams.get(u))):
         snapshot = upstreams.get(upstream_id)
         if snapshot is not None:
             _apply_upstream(spec, states, upstream_id, snapshot)
     return states
+
+
+def _concerns_all(spec: AssetSpec, snapshot: UpstreamSnapshot | None) -> bool:
+    """Whether changes of the upstream concern every known partition: those that others bring forth must be known then."""
+    if snapshot is None or not snapshot.changed:
+        return False
+    key, (_, produced_at_ms) = next(iter(snapshot.changed.items()))
+    return concerned_keys(snapshot.partitioning, key, produced_at_ms, spec.partitioning) is ALL_KNOWN
 
 
 def _apply_upstream(

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from actors.core.decide import Decision, Reason, Wait, is_settled
+from actors.core.decide import Decision, Defaults, Reason, Wait, is_settled
 from actors.core.freshness import ExpiryReason
-from actors.core.loading import note_cause
+from actors.core.loading import MAX_CAUSES, note_cause
 from actors.core.state import Cause, Dismissal, FailureRecord, Materialization, PartitionState
 
 __all__ = [
@@ -28,24 +28,25 @@ __all__ = [
     "wave_to_report",
 ]
 
+MARKS_LIVE_MS = Defaults().pending_limit_ms
+"""Marks this old are forgotten when new ones come: whoever should have settled them never will."""
+
 _INDIFFERENT = frozenset({Reason.NO_PRODUCER, Reason.NOT_OPTED_IN, Reason.OUT_OF_LOOKBACK})
 
 
 def asset_produced(state: PartitionState, made: Materialization, pos: int) -> bool:
     """A success clears failures and dismissals; causes that the new version was made from are done with."""
-    if made.version <= state.version:
-        return False
-    if state.made is not None and made.produced_at_ms < state.made.produced_at_ms:
-        made = replace(made, produced_at_ms=state.made.produced_at_ms)
-    state.made = made
+    is_news = False
+    # Also of a version that a snapshot told of already: an older failure may have been told in between.
     if pos > state.pos:
+        is_news = state.failure is not None or state.dismissed is not None
         state.failure = None
         state.dismissed = None
         state.pos = pos
-    state.causes = tuple(c for c in state.causes if c.version > made.inputs.get(c.asset_id, 0))
-    if not state.causes:
-        state.stale_since_ms = None
-        state.changed_at_ms = None
+    if made.version <= state.version:
+        return is_news
+    state.made = _joined(made, state.made)
+    _drop_causes_done_with(state)
     return True
 
 
@@ -80,10 +81,13 @@ def upstream_changed(state: PartitionState, cause: Cause, wave: int, now_ms: int
 
 def upstream_pending(state: PartitionState, marks: Iterable[tuple[str, str | None]], wave: int, now_ms: int) -> None:
     announce(state, wave)
+    if state.pending_since_ms is not None and now_ms - state.pending_since_ms >= MARKS_LIVE_MS:
+        state.pending.clear()
+        state.pending_since_ms = None
     for mark in marks:
-        first, _ = state.pending.get(mark, (wave, wave))
-        state.pending[mark] = (first, wave)
-    if state.pending_since_ms is None:
+        first, last = state.pending.get(mark, (wave, wave))
+        state.pending[mark] = (min(first, wave), max(last, wave))
+    if state.pending_since_ms is None and state.pending:
         state.pending_since_ms = now_ms
 
 
@@ -137,24 +141,18 @@ def run_ended(
 
 def merge_loaded(old: PartitionState, loaded: PartitionState, pos: int) -> PartitionState:
     """What is known in memory joined with a snapshot of the catalog as of `pos`: the newer of each wins."""
-    if old.version > loaded.version:
-        loaded.made = old.made
-    elif (
-        old.made is not None
-        and loaded.made is not None
-        and old.version == loaded.version
-        and old.made.expired_version > loaded.made.expired_version
-    ):
-        loaded.made = old.made
+    if old.made is not None:
+        newer, older = (old.made, loaded.made) if old.version > loaded.version else (loaded.made or old.made, old.made)
+        loaded.made = _joined(newer, older)
     for upstream_id, version in old.latest.items():
         if version > loaded.latest.get(upstream_id, 0):
             loaded.latest[upstream_id] = version
-    known = {(c.asset_id, c.partition_key, c.version) for c in loaded.causes}
-    loaded.causes += tuple(
-        c
-        for c in old.causes
-        if (c.asset_id, c.partition_key, c.version) not in known and c.version > loaded.inputs.get(c.asset_id, 0)
-    )
+    newest = {(c.asset_id, c.partition_key): c for c in loaded.causes}
+    for cause in old.causes:
+        known = newest.get((cause.asset_id, cause.partition_key))
+        if known is None or known.version < cause.version:
+            newest[cause.asset_id, cause.partition_key] = cause
+    loaded.causes = tuple(newest.values())[-MAX_CAUSES:]
     if old.pos > pos:
         loaded.run_id, loaded.failure, loaded.dismissed = old.run_id, old.failure, old.dismissed
     loaded.pos = max(old.pos, pos)
@@ -162,6 +160,7 @@ def merge_loaded(old: PartitionState, loaded: PartitionState, pos: int) -> Parti
     loaded.pending, loaded.pending_since_ms = old.pending, old.pending_since_ms
     loaded.since_wave, loaded.owed_wave = old.since_wave, old.owed_wave
     loaded.asked_wave, loaded.settled_wave = old.asked_wave, old.settled_wave
+    _drop_causes_done_with(loaded)
     return loaded
 
 
@@ -207,6 +206,27 @@ def wave_to_report(state: PartitionState, decision: Decision, *, was_made: bool)
         return None
     state.settled_wave = wave
     return wave
+
+
+def _joined(newer: Materialization, older: Materialization | None) -> Materialization:
+    """The newer of two, produced no earlier, and expired if that was told before it."""
+    if older is None:
+        return newer
+    expired = older if older.expired_version > newer.expired_version else newer
+    return replace(
+        newer,
+        produced_at_ms=max(newer.produced_at_ms, older.produced_at_ms),
+        expired_version=expired.expired_version,
+        expired_reason=expired.expired_reason,
+    )
+
+
+def _drop_causes_done_with(state: PartitionState) -> None:
+    inputs = state.inputs
+    state.causes = tuple(c for c in state.causes if c.version > inputs.get(c.asset_id, 0))
+    if not state.causes:
+        state.stale_since_ms = None
+        state.changed_at_ms = None
 
 
 def _newest_not_pending(state: PartitionState) -> int:

@@ -28,9 +28,12 @@ class Reached:
     pending: Mapping[str | None, tuple[tuple[str, str | None], ...]]
 
 
-def wave_below(graph: Graph, asset_id: str, partition_key: str | None, produced_at_ms: int) -> list[Reached]:
+def wave_below(
+    graph: Graph, asset_id: str, partition_key: str | None, produced_at_ms: int, *, is_made: bool = True
+) -> list[Reached]:
     """The assets below a changed partition, upstream ones first.
 
+    With `is_made` False the partition itself is still to be made: those right below it wait for it too.
     Edges on which "every known partition" is concerned carry no pending marks: the graph does not know the partitions.
     """
     order = _below(graph, asset_id)
@@ -50,7 +53,7 @@ def wave_below(graph: Graph, asset_id: str, partition_key: str | None, produced_
                     continue
                 for key in keys:
                     keys_here[key] = None
-                    if upstream_id != asset_id:
+                    if upstream_id != asset_id or not is_made:
                         marks = pending.setdefault(consumer_id, {}).setdefault(key, [])
                         marks.append((upstream_id, upstream_key))
     return [

@@ -85,7 +85,7 @@ class SimulatedRuns:
             spec = definition.to_spec()
             self._oracle.run_starts(order.run_id, spec.upstreams)
             self._store.start_run(order.run_id, upstreams=spec.upstreams, now_ms=self._clock.now_ms())
-            made = {asset.asset_id for asset in spec.assets}
+            made = {asset_id for asset_id, _ in spec.expected(order.partition_key)}
             run.to_make = [a for a in self._scenario.assets.values() if a.asset_id in made]
             run.is_started = True
             return
@@ -102,8 +102,6 @@ class SimulatedRuns:
 
     def _make(self, run: _Run, asset: Asset, rng: Random) -> None:
         key = None if asset.kind == "none" else run.order.partition_key
-        if (asset.kind != "none") != (key is not None):
-            return
         same = rng.random() < self._scenario.same_data_rate
         self._store.record(
             NewMaterialization(

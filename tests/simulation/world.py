@@ -86,6 +86,8 @@ class World:
         self.given_up: str | None = None
         self._numbers = 0
         self._delivered = "0"
+        self._incoming: deque[tuple[str, dict[str, str]]] = deque()
+        self._may_have_news = True
         self._redelivered: list[tuple[str, dict[str, str]]] = []
         self._removed: dict[str, dict[str, Any]] = {}
         for workflow in scenario.workflows:
@@ -141,9 +143,9 @@ class World:
             choices.append((10, self._step_actor))
         lanes = [lane for lane in self.lanes if lane.work]
         if lanes:
-            choices.append((4, lambda: self.rng.choice(lanes).work.popleft()()))
+            choices.append((4, lambda: self._answer(self.rng.choice(lanes))))
         if self.runs.is_busy:
-            choices.append((2, lambda: self.runs.advance(self.rng)))
+            choices.append((2, self._advance_run))
         if self._redelivered or self._has_news():
             choices.append((4, self._deliver))
         if not choices:
@@ -153,32 +155,40 @@ class World:
         self.oracle.check_always()
         return True
 
+    def _answer(self, lane: SteppedLane) -> None:
+        lane.work.popleft()()
+        self._may_have_news = True
+
+    def _advance_run(self) -> None:
+        self.runs.advance(self.rng)
+        self._may_have_news = True
+
     def _step_actor(self) -> None:
         self.dispatcher.step(self.rng.randrange)
 
     # -- the stream --------------------------------------------------------------------------------------------------
 
     def _has_news(self) -> bool:
-        newest: Any = self.client.xrevrange(f"{self.prefix}:events", count=1)
-        return bool(newest) and newest[0][0] != self._delivered
+        """Whether an entry waits to be delivered; the server is asked only after something may have written."""
+        if self._may_have_news and len(self._incoming) < 2:
+            last = self._incoming[-1][0] if self._incoming else self._delivered
+            found: Any = self.client.xrange(f"{self.prefix}:events", min="-" if last == "0" else f"({last}", count=100)
+            self._incoming.extend(found)
+            self._may_have_news = len(found) == 100
+        return bool(self._incoming)
 
     def _deliver(self) -> None:
         """Deliver the next entry; now and then one twice, or two in the wrong order."""
-        if self._redelivered and self.rng.random() < 0.5:
+        if self._redelivered and (not self._has_news() or self.rng.random() < 0.5):
             self._tell(*self._redelivered.pop(0))
             return
-        start = "-" if self._delivered == "0" else f"({self._delivered}"
-        entries: Any = self.client.xrange(f"{self.prefix}:events", min=start, count=2)
-        if not entries:
-            if self._redelivered:
-                self._tell(*self._redelivered.pop(0))
+        if len(self._incoming) >= 2 and self._happens(self.scenario.reorder_rate):
+            first, second = self._incoming.popleft(), self._incoming.popleft()
+            self._delivered = second[0]
+            self._tell(*second)
+            self._tell(*first)
             return
-        if len(entries) == 2 and self._happens(self.scenario.reorder_rate):
-            self._delivered = entries[1][0]
-            self._tell(*entries[1])
-            self._tell(*entries[0])
-            return
-        entry_id, fields = entries[0]
+        entry_id, fields = self._incoming.popleft()
         self._delivered = entry_id
         self._tell(entry_id, fields)
         if self._happens(self.scenario.duplicate_rate):
@@ -201,6 +211,7 @@ class World:
 
     def _do(self, action: Action) -> None:
         now_ms = self.clock.now_ms()
+        self._may_have_news = True
         match action.kind, action.args:
             case "emit", (str(asset_id), key):
                 self._record(asset_id, key, now_ms)
@@ -295,12 +306,15 @@ class World:
         self.runs.is_healing = True
         for slug in list(self._removed):
             self._put(self._removed.pop(slug))
+        self._may_have_news = True
         self._until_still()
         for run in self.store.active_runs():
             if not self.runs.owns(run.run_id):
                 self.runs.give_up(run)
+        self._may_have_news = True
         for asset_id in self.scenario.assets:
             self.store.resume(asset_id)
+        self._may_have_news = True
         if self.given_up is not None:
             self._crash()
         self._until_still()
@@ -383,4 +397,6 @@ class World:
         if entries and self._delivered != "0":
             self._delivered = entries[-1][0] if len(entries) > again else "0"
         self._redelivered.clear()
+        self._incoming.clear()
+        self._may_have_news = True
         self._build()
