@@ -315,6 +315,7 @@ def test_a_run_asked_for_by_hand_waits_and_keeps_its_parameters(store: RedisStor
     claim = wanted("r", "orders", "x", queued=True, parameters={"other": 1}, pools=("db",), at_ms=T0 + 9)
     assert store.submit([claim]) == [Submitted("r")]
     assert store.queued_runs() == []
+    assert client.zcard(f"{prefix}:queued") == 0
     run = store.run("r")
     assert run is not None
     assert (run.status, run.parameters, run.trigger) == (RunStatus.ENQUEUED, {"full": True}, MANUAL)
@@ -331,6 +332,25 @@ def test_a_queued_run_that_must_wait_stays_queued(store: RedisStore, client: Red
     store.queue_run(wanted("r2", trigger=MANUAL))
     assert store.submit([wanted("r2", queued=True)]) == [Busy("r1")]
     assert [run.run_id for run in store.queued_runs()] == ["r2"]
+
+
+def test_canceling_a_queued_run_leaves_the_claim_of_the_active_one(
+    store: RedisStore, client: Redis, prefix: str
+) -> None:
+    put_workflow(client, prefix)
+    store.submit([wanted("r1")])
+    store.queue_run(wanted("r2", trigger=MANUAL))
+    store.cancel_queued("r2", now_ms=T0)
+    assert store.submit([wanted("r3")]) == [Busy("r1")]
+
+
+def test_a_queued_run_claims_what_was_asked_for(store: RedisStore, client: Redis, prefix: str) -> None:
+    put_workflow(client, prefix)
+    store.queue_run(wanted("r1", partition_key="x", trigger=MANUAL))
+    store.submit([wanted("r1", partition_key="y", queued=True)])
+    assert store.submit([wanted("r2", partition_key="x")]) == [Busy("r1")]
+    end(store, "r1", RunStatus.CANCELED)
+    assert store.submit([wanted("r2", partition_key="x")]) == [Submitted("r2")]
 
 
 def test_queued_runs_are_oldest_first(store: RedisStore) -> None:
