@@ -36,6 +36,8 @@ class PooledActor(pykka.Actor):
     order, errors of an `ask` to the caller, errors of a `tell` to `on_failure` and the end of this actor
     only.
 
+    The threads are daemons: unlike `ThreadingActor`, a living actor does not keep the program from ending.
+
     A handler must not block: it would hold one of the few threads. An actor that has to block is for
     `spawn_pinned`.
     """

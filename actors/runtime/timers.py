@@ -105,7 +105,8 @@ class TimerHeap:
     def cancel(self, handle: TimerHandle) -> bool:
         """Disarm `handle`, if it still is armed."""
         with self.changed:
-            if handle.take() is None:
+            taken = handle.take()  # kept until the lock is free: letting go of a message may run its finalizer
+            if taken is None:
                 return False
             self._cancelled += 1
             if self._cancelled >= _SWEEP_AT_LEAST and self._cancelled * 2 > len(self._heap):

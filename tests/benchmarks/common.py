@@ -52,7 +52,7 @@ def discover() -> dict[str, Benchmark]:
     package = importlib.import_module(__package__ or "tests.benchmarks")
     found: dict[str, Benchmark] = {}
     for entry in sorted(pkgutil.iter_modules(package.__path__), key=lambda entry: entry.name):
-        if entry.name.startswith("_") or entry.name == "common":
+        if entry.name.startswith(("_", "test_")) or entry.name == "common":
             continue
         module: object = importlib.import_module(f"{package.__name__}.{entry.name}")
         if not isinstance(module, Benchmark):

@@ -410,6 +410,19 @@ def test_a_thread_outlives_an_actor_that_raises_everywhere(caplog: pytest.LogCap
     assert "raised SystemExit" in caplog.text
 
 
+def test_a_base_exception_in_on_start_does_not_leave_a_dead_actor_that_seems_alive() -> None:
+    class StillBorn(PooledActor):
+        def on_start(self) -> None:
+            raise SystemExit
+
+    with Dispatcher(threads=1, name="test") as dispatcher:
+        other = dispatcher.spawn(Echo)
+        answer = dispatcher.spawn(StillBorn).ask("alive?", block=False)
+        with pytest.raises(pykka.ActorDeadError):
+            answer.get(timeout=DEADLINE_SECONDS)
+        assert other.actor_stopped.wait(DEADLINE_SECONDS)
+
+
 def test_a_base_exception_from_an_ask_reaches_the_caller_too(dispatcher: Dispatcher) -> None:
     def leave() -> None:
         raise SystemExit(3)

@@ -151,10 +151,20 @@ def test_messages_that_come_during_a_refill_are_neither_lost_nor_out_of_order(wa
     assert everywhere(lambda at_instruction: scenario(urgent, at_instruction)) > 10
 
 
+Ask = Callable[[Mailbox], pykka.Future[object]]
+
+
 def ask(mailbox: Mailbox) -> pykka.Future[object]:
     """Put a message that wants an answer."""
     answer = pykka.ThreadingFuture[object]()
     mailbox.put(Envelope("x", reply_to=answer))
+    return answer
+
+
+def ask_urgently(mailbox: Mailbox) -> pykka.Future[object]:
+    """The same, before all others."""
+    answer = pykka.ThreadingFuture[object]()
+    mailbox.put_urgent(Envelope("x", reply_to=answer))
     return answer
 
 
@@ -163,7 +173,8 @@ def assert_refused(answer: pykka.Future[object]) -> None:
         answer.get(timeout=0)
 
 
-def test_an_ask_that_comes_as_the_mailbox_closes_is_refused() -> None:
+@pytest.mark.parametrize("ask", [ask, ask_urgently])
+def test_an_ask_that_comes_as_the_mailbox_closes_is_refused(ask: Ask) -> None:
     def scenario(at_instruction: int) -> bool:
         home = CountingHome()
         mailbox = in_a_turn(home)

@@ -120,6 +120,17 @@ def test_installing_again_changes_nothing() -> None:
     assert index is install()
 
 
+def test_actors_registered_before_the_index_was_installed_are_carried_over(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refs = [runtime.start(Apple), runtime.start(Apple)]
+    plain_list = pykka.ActorRegistry._actor_refs[:]
+    monkeypatch.setattr(pykka.ActorRegistry, "_actor_refs", plain_list)
+    index = install()
+    assert list(index) == plain_list
+    assert by_class(Apple) == refs
+
+
 def test_the_index_acts_as_the_list_it_replaces(dispatcher: Dispatcher) -> None:
     class PooledApple(Apple, PooledActor): ...
 
@@ -131,6 +142,9 @@ def test_the_index_acts_as_the_list_it_replaces(dispatcher: Dispatcher) -> None:
     assert list(index) == index[:] == [refs[0], refs[2], refs[3]]
     assert (len(index), index[0], index[-1]) == (3, refs[0], refs[3])
     assert refs[1] not in index
+    actor = refs[0]._actor_weakref()
+    assert actor is not None
+    assert pykka.ActorRef(actor) not in index, "another ref to the same actor is another item, as in a list"
     assert "something else" not in index
     with pytest.raises(ValueError, match="is not registered"):
         index.remove(refs[1])
