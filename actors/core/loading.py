@@ -109,7 +109,7 @@ def load_partitions(
 
 
 def _concerns_all(spec: AssetSpec, snapshot: UpstreamSnapshot | None) -> bool:
-    """Whether changes of the upstream concern every known partition: those that others bring forth must be known then."""
+    """Whether changes of the upstream concern every known partition: so it goes last, when all of them are known."""
     if snapshot is None or not snapshot.changed:
         return False
     key, (_, produced_at_ms) = next(iter(snapshot.changed.items()))

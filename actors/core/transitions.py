@@ -38,11 +38,11 @@ def asset_produced(state: PartitionState, made: Materialization, pos: int) -> bo
     """A success clears failures and dismissals; causes that the new version was made from are done with."""
     is_news = False
     # Also of a version that a snapshot told of already: an older failure may have been told in between.
-    if pos > state.pos:
+    if _is_later(state, pos):
         is_news = state.failure is not None or state.dismissed is not None
         state.failure = None
         state.dismissed = None
-        state.pos = pos
+        state.failure_pos = pos
     if made.version <= state.version:
         return is_news
     state.made = _joined(made, state.made)
@@ -58,12 +58,13 @@ def asset_expired(state: PartitionState, version: int, reason: ExpiryReason) -> 
 
 
 def asset_resumed(state: PartitionState, pos: int) -> bool:
-    if pos <= state.pos or (state.failure is None and state.dismissed is None):
+    if not _is_later(state, pos):
         return False
+    is_news = state.failure is not None or state.dismissed is not None
     state.failure = None
     state.dismissed = None
-    state.pos = pos
-    return True
+    state.failure_pos = pos
+    return is_news
 
 
 def upstream_changed(state: PartitionState, cause: Cause, wave: int, now_ms: int) -> bool:
@@ -132,6 +133,9 @@ def run_ended(
     if pos <= state.pos:
         return is_news
     state.pos = pos
+    if pos <= state.failure_pos:
+        return is_news
+    state.failure_pos = pos
     if failure is not None:
         state.failure = failure
     if dismissed is not None:
@@ -154,8 +158,10 @@ def merge_loaded(old: PartitionState, loaded: PartitionState, pos: int) -> Parti
             newest[cause.asset_id, cause.partition_key] = cause
     loaded.causes = tuple(newest.values())[-MAX_CAUSES:]
     if old.pos > pos:
-        loaded.run_id, loaded.failure, loaded.dismissed = old.run_id, old.failure, old.dismissed
-    loaded.pos = max(old.pos, pos)
+        loaded.run_id = old.run_id
+    if old.failure_pos > pos:
+        loaded.failure, loaded.dismissed = old.failure, old.dismissed
+    loaded.pos, loaded.failure_pos = max(old.pos, pos), max(old.failure_pos, pos)
     loaded.stale_since_ms, loaded.changed_at_ms = old.stale_since_ms, old.changed_at_ms
     loaded.pending, loaded.pending_since_ms = old.pending, old.pending_since_ms
     loaded.since_wave, loaded.owed_wave = old.since_wave, old.owed_wave
@@ -208,11 +214,17 @@ def wave_to_report(state: PartitionState, decision: Decision, *, was_made: bool)
     return wave
 
 
+def _is_later(state: PartitionState, pos: int) -> bool:
+    """Whether news comes after all that was told of the partition's runs and failures, by news or by a snapshot."""
+    return pos > max(state.pos, state.failure_pos)
+
+
 def _joined(newer: Materialization, older: Materialization | None) -> Materialization:
     """The newer of two, produced no earlier, and expired if that was told before it."""
     if older is None:
         return newer
-    expired = older if older.expired_version > newer.expired_version else newer
+    was_told = older.expired_version >= newer.version and older.expired_version > newer.expired_version
+    expired = older if was_told else newer
     return replace(
         newer,
         produced_at_ms=max(newer.produced_at_ms, older.produced_at_ms),

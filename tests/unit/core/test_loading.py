@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.core.graph import AssetSpec, AutoMaterialize
+from actors.core.loading import MAX_CAUSES, concerned_keys, expected_keys, load_partitions, note_cause
+from actors.core.partitions import (
+    ALL_KNOWN,
+    DynamicPartitioning,
+    Granularity,
+    Partitioning,
+    StaticPartitioning,
+    TimeWindowPartitioning,
+)
+from actors.core.state import Cause, Dismissal, FailureRecord, Materialization, PartitionState, UpstreamSnapshot
+
+NOON = 1_772_366_400_000
+"""2026-03-01T12:00:00Z"""
+
+DAY = TimeWindowPartitioning(Granularity.DAY)
+HOUR = TimeWindowPartitioning(Granularity.HOUR)
+REGIONS = StaticPartitioning(("eu", "us"))
+DYNAMIC = DynamicPartitioning()
+
+
+def asset(
+    partitioning: Partitioning | None = None, *, on_missing: bool = False, upstreams: tuple[str, ...] = ("a", "b")
+) -> AssetSpec:
+    auto = AutoMaterialize(on_upstream_update=True, on_missing=on_missing)
+    return AssetSpec("x", "w", "s", upstreams, partitioning=partitioning, auto=auto)
+
+
+def load(
+    spec: AssetSpec,
+    upstreams: Mapping[str, UpstreamSnapshot] | None = None,
+    *,
+    latest: Mapping[str | None, Materialization] | None = None,
+    failures: Mapping[str | None, FailureRecord] | None = None,
+    dismissals: Mapping[str | None, Dismissal] | None = None,
+    active: Mapping[str | None, str] | None = None,
+) -> dict[str | None, PartitionState]:
+    return load_partitions(
+        spec,
+        latest=latest or {},
+        failures=failures or {},
+        dismissals=dismissals or {},
+        upstreams=upstreams or {},
+        active=active or {},
+        now_ms=NOON,
+    )
+
+
+def snapshot(partitioning: Partitioning | None = None, **changed: int) -> UpstreamSnapshot:
+    """By key (`None` written as `whole`) the version in which it changed."""
+    return UpstreamSnapshot(partitioning, {None if k == "whole" else k: (v, NOON) for k, v in changed.items()})
+
+
+def made(version: int = 1, **inputs: int) -> Materialization:
+    return Materialization(version, version, NOON, inputs=inputs)
+
+
+@pytest.mark.parametrize(
+    ("partitioning", "keys"),
+    [
+        (None, (None,)),
+        (REGIONS, ("eu", "us")),
+        (DYNAMIC, ()),
+        (DAY, ("2026-03-01",)),
+        (replace(DAY, lookback_windows=2), ("2026-03-01", "2026-02-28", "2026-02-27")),
+    ],
+)
+def test_what_should_exist_whether_or_not_anything_happened(
+    partitioning: Partitioning | None, keys: tuple[str | None, ...]
+) -> None:
+    assert expected_keys(asset(partitioning), NOON) == keys
+    assert tuple(load(asset(partitioning, on_missing=True))) == keys
+    # Without `onMissing` only the one partition of an unpartitioned asset is known from the beginning.
+    assert tuple(load(asset(partitioning))) == (keys if partitioning is None else ())
+
+
+def test_each_partition_gets_what_is_kept_of_it() -> None:
+    failure, dismissed = FailureRecord(2, NOON, "run-1"), Dismissal(1, {"a": 3})
+    states = load(
+        asset(DYNAMIC),
+        latest={"made": made()},
+        failures={"failed": failure},
+        dismissals={"canceled": dismissed},
+        active={"running": "run-2"},
+    )
+    assert states == {
+        "made": PartitionState("made", made=made()),
+        "failed": PartitionState("failed", failure=failure),
+        "canceled": PartitionState("canceled", dismissed=dismissed),
+        "running": PartitionState("running", run_id="run-2"),
+    }
+
+
+def test_an_upstream_brings_forth_the_partitions_that_it_concerns() -> None:
+    hours = snapshot(HOUR, **{"2026-03-01T05": 4, "2026-03-01T06": 7, "2026-02-28T23": 5})
+    states = load(asset(DAY), {"a": hours}, latest={"2026-02-28": made(a=5)})
+    assert states["2026-03-01"].latest == {"a": 7}
+    assert states["2026-03-01"].causes == (Cause("a", "2026-03-01T05", 4), Cause("a", "2026-03-01T06", 7))
+    assert (states["2026-02-28"].latest, states["2026-02-28"].causes) == ({"a": 5}, ())
+
+
+def test_upstreams_that_do_not_count_or_were_never_made_change_nothing() -> None:
+    spec = replace(asset(), auto=AutoMaterialize(on_upstream_update=True, ignore=frozenset("a")))
+    assert load(spec, {"a": snapshot(whole=3)}) == {None: PartitionState(None)}
+    assert load(replace(asset(), auto=None), {"a": snapshot(whole=3)}) == {None: PartitionState(None)}
+    assert load(asset(), {"a": UpstreamSnapshot(None, {})}) == {None: PartitionState(None)}
+
+
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+def test_what_concerns_all_partitions_concerns_those_that_another_upstream_brings_forth(order: tuple[str, ...]) -> None:
+    spec = asset(DYNAMIC, upstreams=order)
+    states = load(spec, {"a": snapshot(whole=3), "b": snapshot(DYNAMIC, one=1, two=2)})
+    assert {key: state.latest for key, state in states.items()} == {"one": {"a": 3, "b": 1}, "two": {"a": 3, "b": 2}}
+
+
+def test_an_edge_that_cannot_be_mapped_concerns_nothing() -> None:
+    assert concerned_keys(DAY, "no day", NOON, DAY) == ()
+    assert concerned_keys(DAY, None, NOON, DAY) == ()
+    month = TimeWindowPartitioning(Granularity.MONTH)
+    assert concerned_keys(month, "2026-03", NOON, TimeWindowPartitioning(Granularity.MINUTE)) == ()
+    assert load(asset(DAY), {"a": snapshot(DAY, **{"no day": 1})}) == {}
+
+
+def test_keys_of_what_nobody_here_makes_count_without_a_declaration() -> None:
+    assert concerned_keys(None, "eu", NOON, REGIONS) == ("eu",)
+    assert concerned_keys(None, "mars", NOON, REGIONS) == ()
+    assert concerned_keys(None, "eu", NOON, DYNAMIC) == ("eu",)
+    assert concerned_keys(None, "eu", NOON, None) == (None,)
+    assert concerned_keys(None, None, NOON, DYNAMIC) is ALL_KNOWN
+
+
+CHANGES = st.dictionaries(st.sampled_from(["eu", "us"]), st.integers(1, 9), max_size=2).filter(
+    lambda d: len(set(d.values())) == len(d)
+)
+
+
+@given(CHANGES, CHANGES, st.dictionaries(st.sampled_from("ab"), st.integers(0, 9)))
+def test_what_is_loaded_is_what_the_changes_would_have_told_in_their_order(
+    a: dict[str, int], b: dict[str, int], inputs: dict[str, int]
+) -> None:
+    states = load(asset(), {"a": snapshot(REGIONS, **a), "b": snapshot(REGIONS, **b)}, latest={None: made(**inputs)})
+    state = states[None]
+    assert state.latest == {u: max(c.values()) for u, c in (("a", a), ("b", b)) if c}
+    expected = {Cause(u, k, v) for u, c in (("a", a), ("b", b)) for k, v in c.items() if v > inputs.get(u, 0)}
+    assert set(state.causes) == expected
+    for upstream_id in "ab":
+        versions = [c.version for c in state.causes if c.asset_id == upstream_id]
+        assert versions == sorted(versions)
+
+
+def test_a_cause_is_noted_once_the_newest_of_its_partition_and_of_many_the_newest() -> None:
+    state = PartitionState(None)
+    assert note_cause(state, Cause("a", "eu", 1))
+    assert not note_cause(state, Cause("a", "eu", 1))
+    assert note_cause(state, Cause("a", "us", 2))
+    assert note_cause(state, Cause("a", "eu", 3))
+    assert state.causes == (Cause("a", "us", 2), Cause("a", "eu", 3))
+    for number in range(MAX_CAUSES):
+        note_cause(state, Cause("b", str(number), number + 1))
+    assert len(state.causes) == MAX_CAUSES
+    assert {c.asset_id for c in state.causes} == {"b"}
+    assert state.latest == {"a": 3, "b": MAX_CAUSES}
