@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -19,9 +19,11 @@ from pykka import ActorRef
 from actors.asset import AssetActor
 from actors.catalog.access import Catalog, open_catalog
 from actors.catalog.control import ControlServer
+from actors.catalog.directory import DirectoryUnreadable
 from actors.catalog.gateway import CatalogGateway, ThreadLane
 from actors.catalog.news import news_of
 from actors.catalog.recovery import end_orphans
+from actors.catalog.store import CatalogUnavailable
 from actors.catalog.stream import Entry, StreamListener, StreamReader
 from actors.catalog.sync import DefinitionSync, FolderWatch
 from actors.core.decide import Defaults
@@ -35,7 +37,7 @@ from actors.interfaces.logs import configure_logging
 from actors.interfaces.metrics import MetricsObserver, start_metrics_server
 from actors.interfaces.observers import FanOut
 from actors.interfaces.operations import Operations
-from actors.messages import IsLoaded, SetCapacity, StartChildren, StopChildren
+from actors.messages import IsLoaded, ListAssets, ReloadAsset, SetCapacity, StartChildren, StopChildren
 from actors.observer import Observer
 from actors.registry import GraphRegistryActor
 from actors.runtime import Dispatcher, SystemClock, TimerThread
@@ -49,6 +51,7 @@ _log = structlog.stdlib.get_logger("headwater")
 
 START_TIMEOUT_SECONDS = 120.0
 CHILD_STOP_SECONDS = 10.0
+MOST_RUNS = 100_000
 
 
 def serve(settings: Settings, config_files: Sequence[Path] = ()) -> int:
@@ -87,8 +90,8 @@ def _until_stopped(service: Service, orders: SimpleQueue[str], config_files: Seq
             case "SIGHUP":
                 try:
                     service.reload(load_settings(config_files))
-                except SettingsError as error:
-                    _log.error("settings.refused", error=str(error), text=f"settings not read again: {error}")
+                except (SettingsError, DirectoryUnreadable, CatalogUnavailable) as error:
+                    _log.error("settings.refused", error=str(error), text=f"not everything was read again: {error}")
             case order if order.startswith("give up"):
                 _log.error("service.gave_up", reason=order, text=f"stopping: {order}")
                 return 1
@@ -112,7 +115,8 @@ class Service:
         self._launcher = LocalLauncher(
             self._store,
             self._load_jobs(settings),
-            max_runs=settings.concurrency.max_runs,
+            # The catalog keeps the limit, which may be raised later; an idle place here costs nothing.
+            max_runs=MOST_RUNS,
             processes=settings.workers.processes,
             max_tasks_per_process=settings.workers.max_tasks_per_process,
             clock=self._clock,
@@ -150,7 +154,12 @@ class Service:
     def reload(self, settings: Settings) -> None:
         """Take over new limits, policies, jobs and definitions; the rest of the settings needs a restart."""
         self._settings = settings
-        self._around.defaults = _defaults(settings)
+        before, self._around.defaults = self._around.defaults, _defaults(settings)
+        if self._around.defaults != before and self._around.links.registry is not None:
+            # What waits by the former policies decides again.
+            asset_ids = self._around.links.registry.ask(ListAssets(), timeout=START_TIMEOUT_SECONDS)
+            for asset_id in cast("tuple[str, ...]", asset_ids):
+                self._around.to_registry(ReloadAsset(asset_id))
         self._around.to_enqueuer(SetCapacity(_capacity(settings)))
         self._launcher.replace_jobs(self._load_jobs(settings))
         self._sync = DefinitionSync(self._store, settings.workflows_dir)
