@@ -18,7 +18,7 @@ from actors.core.describe import describe
 from actors.core.freshness import Expiry
 from actors.core.graph import AssetSpec
 from actors.core.loading import expected_keys, load_partitions
-from actors.core.partitions import ALL_KNOWN, TimeWindowPartitioning
+from actors.core.partitions import ALL_KNOWN, PartitionKeyError, TimeWindowPartitioning, validate_key
 from actors.core.state import PartitionState
 from actors.core.time_windows import key_at, window_of
 from actors.messages import (
@@ -81,13 +81,15 @@ AssetMessage = (
 class Track:
     """What the actor remembers of its own doings for one partition; the facts are in `PartitionState`."""
 
-    __slots__ = ("decisions", "expiring_version", "is_stale", "is_wanted", "timer")
+    __slots__ = ("checked_spec", "decisions", "expiring_version", "is_declared", "is_stale", "is_wanted", "timer")
 
     def __init__(self) -> None:
         self.timer: TimerHandle | None = None
         self.is_wanted = False
         self.is_stale = False
         self.expiring_version = 0
+        self.checked_spec: AssetSpec | None = None
+        self.is_declared = False
         self.decisions: deque[DecisionEntry] = deque(maxlen=DECISIONS_KEPT)
 
 
@@ -279,7 +281,7 @@ class AssetActor(PooledActor):
         """Tell those below what is about to be re-made here: they have not heard of the waves that led to it."""
         now_ms = self._around.clock.now_ms()
         for state in self._states.values():
-            if state.pending or not is_settled(decide(self._spec, state, self._around.defaults, now_ms)):
+            if state.pending or not is_settled(decide(self._spec_of(state), state, self._around.defaults, now_ms)):
                 self._around.to_registry(WillBeMade(self._asset_id, state.partition_key))
         self._around.to_registry(Reported(self._asset_id))
 
@@ -296,7 +298,7 @@ class AssetActor(PooledActor):
         if not self._is_ready:
             return
         now_ms = self._around.clock.now_ms()
-        spec, track = self._spec, self._track(state)
+        spec, track = self._spec_of(state), self._track(state)
         decision = decide(spec, state, self._around.defaults, now_ms)
         expiry = expiry_of(spec, state, now_ms) if spec else None
         self._publish_expiry(state, track, expiry, now_ms)
@@ -320,16 +322,16 @@ class AssetActor(PooledActor):
                     event_at_ms=event_at_ms,
                 )
             )
-        elif track.is_wanted and spec is not None:
+        elif track.is_wanted and self._spec is not None:
             track.is_wanted = False
-            self._around.to_enqueuer(WithdrawRun(spec.workflow_slug, state.partition_key, self._asset_id))
+            self._around.to_enqueuer(WithdrawRun(self._spec.workflow_slug, state.partition_key, self._asset_id))
         self._report_wave(state, decision, was_made=was_made)
 
     def _report_wave(self, state: PartitionState, decision: Decision | None = None, *, was_made: bool = False) -> None:
         if not self._is_ready:
             return
         if decision is None:
-            decision = decide(self._spec, state, self._around.defaults, self._around.clock.now_ms())
+            decision = decide(self._spec_of(state), state, self._around.defaults, self._around.clock.now_ms())
         wave = transitions.wave_to_report(state, decision, was_made=was_made)
         if wave is not None:
             self._around.to_registry(Settled(self._asset_id, state.partition_key, wave))
@@ -397,7 +399,8 @@ class AssetActor(PooledActor):
                 failures=state.failures,
                 reason=decision.reason,
             )
-        is_stale = self._spec is not None and staleness(self._spec, state, now_ms).needed is not None
+        spec = self._spec_of(state)
+        is_stale = spec is not None and staleness(spec, state, now_ms).needed is not None
         if is_stale != track.is_stale:
             track.is_stale = is_stale
             observer.stale_changed(1 if is_stale else -1)
@@ -409,6 +412,18 @@ class AssetActor(PooledActor):
         if state is None:
             state = self._states[key] = PartitionState(key)
         return state
+
+    def _spec_of(self, state: PartitionState) -> AssetSpec | None:
+        """The declaration, for a partition that it has. An outsider or an earlier declaration may have made others."""
+        spec, track = self._spec, self._track(state)
+        if spec is not None and track.checked_spec is not spec:
+            track.checked_spec = spec
+            try:
+                validate_key(spec.partitioning, state.partition_key, asset_id=self._asset_id)
+                track.is_declared = True
+            except PartitionKeyError:
+                track.is_declared = False
+        return spec if track.is_declared else None
 
     def _track(self, state: PartitionState) -> Track:
         track = self._tracks.get(state.partition_key)
@@ -446,7 +461,7 @@ class AssetActor(PooledActor):
         )
 
     def _dump_partition(self, state: PartitionState, now_ms: int) -> PartitionDump:
-        view = describe(self._spec, state, self._around.defaults, now_ms)
+        view = describe(self._spec_of(state), state, self._around.defaults, now_ms)
         track = self._track(state)
         return PartitionDump(
             partition_key=state.partition_key,
