@@ -94,7 +94,8 @@ class LocalLauncher:
             launched = self._launched.get(run_id)
         if launched is None:
             return False
-        self._stop_run(launched, CancelReason.CANCELED)
+        launched.cancel.cancel()
+        self._end_unless_begun(launched)
         return True
 
     def owns(self, run_id: str) -> bool:
@@ -114,10 +115,7 @@ class LocalLauncher:
         with self._lock:
             self._accepting = False
             launched = list(self._launched.values())
-        for run in launched:
-            if run.future.cancel():
-                self._end_unstarted(run, CancelReason.LOST)
-        running = [run for run in launched if not run.future.cancelled()]
+        running = [run for run in launched if not self._end_unless_begun(run, CancelReason.LOST)]
         wait([run.future for run in running], timeout=max(0.0, deadline - time.monotonic()))
         for run in running:
             if not run.future.done():
@@ -127,14 +125,16 @@ class LocalLauncher:
         self._enders.shutdown()
         self._workers.stop()
 
-    def _stop_run(self, run: _Launched, reason: CancelReason) -> None:
-        run.cancel.cancel(reason)
-        if run.future.cancel():
-            self._end_unstarted(run, reason)
-
-    def _end_unstarted(self, run: _Launched, reason: CancelReason) -> None:
-        run.cancel.cancel(reason)
-        self._enders.submit(self._end, self._orchestrator(), run)
+    def _end_unless_begun(self, run: _Launched, reason: CancelReason = CancelReason.CANCELED) -> bool:
+        """Whether the run had not begun; then it will not, and its end is on the way to the catalog."""
+        with self._lock:
+            if run.future.cancelled():
+                return True
+            if not run.future.cancel():
+                return False
+            run.cancel.cancel(reason)
+            self._enders.submit(self._end, self._orchestrator(), run)
+            return True
 
     def _run(self, orchestrator: Orchestrator, order: RunOrder, cancel: CancelToken) -> RunStatus | None:
         try:

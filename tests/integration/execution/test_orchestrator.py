@@ -200,6 +200,7 @@ class TestFencing:
 
         assert orchestrate(store, Functions(ender=ender, waiter=waiter), order, CancelToken()) is None
         assert store.history("orders") == []
+        assert stopped.is_set()
 
     def test_an_unknown_run(self, store: FailingStore) -> None:
         assert orchestrate(store, Functions(), RunOrder("nobody", "made", None), QuietToken()) is None

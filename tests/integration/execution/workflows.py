@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from actors.catalog.definitions import WorkflowDefinition, parse_definition
 from actors.catalog.store import Limits, NewRun, RunRecord, StepRecord, Store, Submitted
-from actors.execution.launcher import RunOrder
+from actors.execution.launcher import RunLauncher, RunOrder
 
 JOBS_DIR = Path(__file__).parent / "jobs"
 DEADLINE_SECONDS = 30
@@ -63,6 +63,13 @@ def ended(store: Store, order: RunOrder) -> RunRecord:
     return eventually(over, f"run {order.run_id} is over")
 
 
+def run(launcher: RunLauncher, store: Store, *steps: dict[str, Any], **more: Any) -> RunRecord:
+    """Submit and launch a run of these steps, and wait for its end."""
+    order = submit(store, workflow(*steps), **more)
+    launcher.launch(order)
+    return ended(store, order)
+
+
 def step_of(record: RunRecord, step_id: str) -> StepRecord:
     return next(s for s in record.steps if s.step_id == step_id)
 
@@ -89,6 +96,6 @@ def is_gone(pid: int) -> bool:
     """Whether a process is dead; a zombie that nobody has collected yet is."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
     return state in "ZX"

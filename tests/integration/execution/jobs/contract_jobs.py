@@ -1,4 +1,3 @@
-# ruff: noqa: T201 - printing is what is tested
 """Jobs that behave, and jobs that do not. What they must tell the test they write into the folder it names."""
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,20 @@ def answer(job: JobContext) -> object:
             return None
         case other:
             raise AssertionError(other)
+
+
+def linger(job: JobContext) -> None:
+    """Returns at once, and leaves a thread behind that writes when it is let go."""
+    folder = Path(str(job.parameters["folder"]))
+
+    def write() -> None:
+        while not (folder / "go").exists():
+            time.sleep(0.01)
+        os.write(1, b"a late line")
+        print("another")
+        (folder / "wrote").touch()
+
+    threading.Thread(target=write, daemon=True).start()
 
 
 def undeclared(job: JobContext) -> dict[str, Any]:
