@@ -259,7 +259,7 @@ class AssetActor(PooledActor):
         self._states = loaded
         for state in loaded.values():
             state.pos = max(state.pos, snapshot.pos)
-            transitions.announce(state, snapshot.wave)
+            state.owed_wave = max(state.owed_wave, snapshot.wave)
         self._awaited = snapshot.awaits
         if not self._awaited:
             self._begin()
