@@ -105,7 +105,7 @@ class AssetActor(PooledActor):
         self._awaited: frozenset[str] = frozenset()
         self._states: dict[str | None, PartitionState] = {}
         self._tracks: dict[str | None, Track] = {}
-        self._held_back: set[str | None] = set()
+        self._held_back: dict[str | None, None] = {}
         self._window_timer: TimerHandle | None = None
 
     def on_receive(self, message: AssetMessage) -> AssetDump | None:
@@ -196,7 +196,7 @@ class AssetActor(PooledActor):
         now_ms = self._around.clock.now_ms()
         for key, marks in news.pending.items():
             transitions.upstream_pending(self._state(key), marks, news.wave, now_ms)
-            self._held_back.add(key)
+            self._held_back[key] = None
 
     def _on_upstream_settled(self, news: UpstreamSettled) -> None:
         for key in tuple(self._held_back):
@@ -205,7 +205,7 @@ class AssetActor(PooledActor):
                 state, news.asset_id, news.partition_key, news.wave, every_key=news.every_key
             ):
                 if not state.pending:
-                    self._held_back.discard(key)
+                    del self._held_back[key]
                 self._look(state, f"settled {_name(news.asset_id, news.partition_key)}")
 
     def _on_run_enqueued(self, news: RunEnqueued) -> None:

@@ -253,7 +253,7 @@ class EnqueuerActor(PooledActor):
 
     def _on_runs_loaded(self, loaded: RunsLoaded) -> None:
         """Take over what the catalog says: news of a run may have been lost while the registry was down."""
-        for run_id in self._believed_active.difference(run.run_id for run in loaded.active):
+        for run_id in sorted(self._believed_active.difference(run.run_id for run in loaded.active)):
             slot = self._queue.active.get(run_id)
             if slot is not None:
                 self._on_run_ended(RunEnded(run_id, slot.key[0], slot.key[1], "unknown", (), 0))

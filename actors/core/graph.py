@@ -125,7 +125,7 @@ class AssetNode:
     asset_id: str
     producers: dict[str, AssetSpec] = field(default_factory=dict)
     readers: dict[str, Partitioning | None] = field(default_factory=dict)
-    consumers: set[str] = field(default_factory=set)
+    consumers: dict[str, None] = field(default_factory=dict)
     spec: AssetSpec | None = None
 
     @property
@@ -149,7 +149,11 @@ class AssetNode:
 
 
 class Graph:
-    """All workflows and assets. `consumers` of a node are the opted-in assets that follow its updates."""
+    """All workflows and assets.
+
+    `consumers` of a node are the opted-in assets that follow its updates; a dict for its order, so that the same changes
+    give the same order of messages in every process.
+    """
 
     __slots__ = ("assets", "workflows")
 
@@ -228,9 +232,9 @@ class Graph:
         node.elect()
         after = node.spec.considered if node.spec else ()
         for upstream in set(before) - set(after):
-            self.assets[upstream].consumers.discard(node.asset_id)
+            self.assets[upstream].consumers.pop(node.asset_id, None)
         for upstream in after:
-            self._node(upstream).consumers.add(node.asset_id)
+            self._node(upstream).consumers[node.asset_id] = None
 
     def _node(self, asset_id: str) -> AssetNode:
         node = self.assets.get(asset_id)

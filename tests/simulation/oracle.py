@@ -190,6 +190,10 @@ class Oracle:
         for upstream in asset.upstreams:
             up = self._scenario.assets[upstream]
             for up_key, made in self._store.read_assets([upstream])[upstream].latest.items():
+                if _is_by_time(up, asset):
+                    if max((m.inputs.get(upstream, 0) for m in latest.values()), default=0) < made.changed_version:
+                        raise LawBroken(f"L1: no window of {asset.asset_id} was made from {upstream}@{up_key}")
+                    continue
                 for key in _concerned(up, up_key, made.produced_at_ms, asset):
                     mine = latest.get(key)
                     read = mine.inputs.get(upstream, 0) if mine else 0
@@ -233,7 +237,7 @@ class Oracle:
             up = self._scenario.assets[upstream]
             read = made.inputs.get(upstream, 0) if made else 0
             for up_key, up_made in self._store.read_assets([upstream])[upstream].latest.items():
-                is_concerned = up.kind == "none" or key in _concerned(up, up_key, up_made.produced_at_ms, asset)
+                is_concerned = _is_by_time(up, asset) or key in _concerned(up, up_key, up_made.produced_at_ms, asset)
                 if is_concerned and up_made.changed_version > read:
                     newer.append(upstream)
                     break
@@ -266,6 +270,11 @@ class _WatchedStore:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
+
+
+def _is_by_time(up: Asset, down: Asset) -> bool:
+    """The window that a version is about is the one in which it was produced; the catalog keeps the last one's only."""
+    return up.kind in ("none", "static") and down.kind in ("minute", "hour")
 
 
 def _concerned(up: Asset, up_key: str | None, produced_at_ms: int, down: Asset) -> set[str | None]:

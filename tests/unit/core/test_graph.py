@@ -50,7 +50,7 @@ def picture(graph: Graph) -> Picture:
     return {
         "workflows": graph.workflows,
         "assets": {
-            a: (node.spec, node.producers, node.readers, node.consumers, node.partitioning)
+            a: (node.spec, node.producers, node.readers, set(node.consumers), node.partitioning)
             for a, node in graph.assets.items()
         },
         "feeds": {slug: graph.feeds(slug) for slug in graph.workflows},
