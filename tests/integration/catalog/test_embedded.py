@@ -18,6 +18,7 @@ from redis import Redis
 from actors.catalog.connection import connect
 from actors.catalog.embedded import DataDirInUse, EmbeddedServer, EmbeddedServerFailed
 from actors.catalog.file_lock import FileLock
+from actors.catalog.server_record import ServerRecord
 from tests.integration.catalog.builders import eventually, together
 
 pytestmark = pytest.mark.integration
@@ -44,8 +45,7 @@ def lives(data_dir: Path) -> bool:
 
 
 def server_pid(data_dir: Path) -> int | None:
-    server = EmbeddedServer(data_dir)
-    return server._recorded_pid()
+    return ServerRecord(data_dir).pid if data_dir.exists() else None
 
 
 @contextmanager
@@ -238,6 +238,7 @@ def test_a_living_server_whose_socket_was_deleted_is_replaced(data_dir: Path) ->
 def test_a_copied_folder_has_a_server_of_its_own(data_dir: Path, tmp_path: Path) -> None:
     with using(data_dir) as client:
         client.set("k", "v")
+        pid = server_pid(data_dir)
         copy = tmp_path / "copy"
         shutil.copytree(data_dir, copy, ignore=lambda _, names: [n for n in names if n.endswith(".sock")])
         with using(copy) as other:
@@ -246,7 +247,7 @@ def test_a_copied_folder_has_a_server_of_its_own(data_dir: Path, tmp_path: Path)
         assert client.get("k") == "v"
         assert lives(data_dir)
         with using(data_dir) as again:
-            assert again.info("server")["process_id"] == client.info("server")["process_id"]
+            assert again.info("server")["process_id"] == pid
 
 
 def append_files(data_dir: Path) -> list[Path]:
@@ -281,6 +282,17 @@ def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EmbeddedServerFailed, match="choose another data_dir"):
         EmbeddedServer(tmp_path / "file" / "data").acquire()
+
+
+def test_a_folder_that_was_deleted_is_explained_at_the_end(data_dir: Path) -> None:
+    server = EmbeddedServer(data_dir)
+    server.acquire()
+    pid = server_pid(data_dir)
+    assert pid is not None
+    shutil.rmtree(data_dir)
+    with pytest.raises(EmbeddedServerFailed, match="end its valkey-server by hand"):
+        server.release()
+    os.kill(pid, signal.SIGKILL)
 
 
 def test_a_failed_start_leaves_no_lock(data_dir: Path) -> None:
