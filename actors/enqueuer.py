@@ -241,6 +241,7 @@ class EnqueuerActor(PooledActor):
                 trigger=started.trigger if started else "unknown",
                 reason=started.reason if started else "unknown",
                 outcome=news.outcome,
+                error=news.error,
                 duration_ms=at_ms_of(news.pos) - started.since_ms if started and news.pos else None,
             )
         self._is_flush_due = False

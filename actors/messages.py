@@ -95,6 +95,7 @@ class RunEnded:
     outcome: str
     unmade: tuple[Unmade, ...]
     pos: int
+    error: str | None = None
 
 
 def at_ms_of(pos: int) -> int:

@@ -56,6 +56,7 @@ class Observer(Protocol):
         trigger: str,
         reason: str,
         outcome: str,
+        error: str | None,
         duration_ms: int | None,
     ) -> None: ...
 

@@ -6,7 +6,7 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import structlog
 from prometheus_client import CollectorRegistry
-from pykka import ActorRef
+from pykka import ActorDeadError, ActorRef
 
 from actors.asset import AssetActor
 from actors.catalog.access import Catalog, open_catalog
@@ -40,7 +40,7 @@ from actors.interfaces.operations import Operations
 from actors.messages import IsLoaded, ListAssets, ReloadAsset, SetCapacity, StartChildren, StopChildren
 from actors.observer import Observer
 from actors.registry import GraphRegistryActor
-from actors.runtime import Dispatcher, SystemClock, TimerThread
+from actors.runtime import Dispatcher, Mailbox, SystemClock, TimerThread
 from actors.settings import Settings, SettingsError, load_settings
 from actors.supervisor import ChildSpec, Intensity, SupervisorActor
 from actors.surroundings import Surroundings
@@ -51,6 +51,7 @@ _log = structlog.stdlib.get_logger("headwater")
 
 START_TIMEOUT_SECONDS = 120.0
 CHILD_STOP_SECONDS = 10.0
+HEARTBEAT_SECONDS = 7.0
 MOST_RUNS = 100_000
 
 
@@ -72,6 +73,8 @@ def serve(settings: Settings, config_files: Sequence[Path] = ()) -> int:
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         with open_catalog(settings, service=True) as catalog:
+            if not settings.redis.is_embedded:
+                _wait_until_alone(settings, catalog)
             service = Service(settings, catalog, give_up=lambda reason: orders.put(f"give up: {reason}"))
             service.start()
             try:
@@ -82,6 +85,24 @@ def serve(settings: Settings, config_files: Sequence[Path] = ()) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
         logging.stop()
+
+
+def _wait_until_alone(settings: Settings, catalog: Catalog) -> None:
+    """Services on a server of its own know of each other by a heartbeat; one that died is heard of a while longer.
+
+    The folder of an embedded server is locked instead.
+
+    Raises:
+        CatalogUnavailable: another service goes on living.
+    """
+    deadline = time.monotonic() + HEARTBEAT_SECONDS
+    while catalog.control.is_service_running():
+        if time.monotonic() > deadline:
+            raise CatalogUnavailable(
+                f"another service is running on {settings.redis.safe_url} under the prefix {settings.redis.prefix!r}; "
+                "stop that one, or give this one a redis.prefix of its own"
+            )
+        time.sleep(0.1)
 
 
 def _until_stopped(service: Service, orders: SimpleQueue[str], config_files: Sequence[Path]) -> int:
@@ -155,11 +176,13 @@ class Service:
         """Take over new limits, policies, jobs and definitions; the rest of the settings needs a restart."""
         self._settings = settings
         before, self._around.defaults = self._around.defaults, _defaults(settings)
-        if self._around.defaults != before and self._around.links.registry is not None:
-            # What waits by the former policies decides again.
-            asset_ids = self._around.links.registry.ask(ListAssets(), timeout=START_TIMEOUT_SECONDS)
-            for asset_id in cast("tuple[str, ...]", asset_ids):
-                self._around.to_registry(ReloadAsset(asset_id))
+        registry = self._around.links.registry
+        if self._around.defaults != before and registry is not None:
+            # What waits by the former policies decides again; what is being restarted knows the new ones.
+            with suppress(ActorDeadError):
+                asset_ids = registry.ask(ListAssets(), timeout=START_TIMEOUT_SECONDS)
+                for asset_id in cast("tuple[str, ...]", asset_ids):
+                    self._around.to_registry(ReloadAsset(asset_id))
         self._around.to_enqueuer(SetCapacity(_capacity(settings)))
         self._launcher.replace_jobs(self._load_jobs(settings))
         self._sync = DefinitionSync(self._store, settings.workflows_dir)
@@ -171,6 +194,8 @@ class Service:
         if settings.metrics.port:
             metrics = start_metrics_server(settings.metrics.host, settings.metrics.port, self._metrics)
             undo.callback(metrics.stop)
+        # Before the first reading, so that what changes during the start is seen later.
+        watch = FolderWatch(settings.workflows_dir, settings.refresh.watch_seconds, self._sync_definitions)
         self._sync_definitions()
         for lost in end_orphans(self._store, self._launcher, now_ms=self._clock.now_ms()):
             _log.warning(
@@ -207,7 +232,6 @@ class Service:
         control = ControlServer(self._catalog.client, prefix=settings.redis.prefix, handler=self._operations.handle)
         control.start()
         undo.callback(control.stop, CHILD_STOP_SECONDS)
-        watch = FolderWatch(settings.workflows_dir, settings.refresh.watch_seconds, self._sync_definitions)
         watch.start()
         undo.callback(watch.stop)
         _log.info("service.started", text="started; stop it with Ctrl-C")
@@ -296,7 +320,10 @@ class Service:
         return jobs
 
     def _depth(self) -> int:
-        return self._dispatcher.stats().runnable
+        """Mail of the two actors through which everything goes."""
+        links = self._around.links
+        inboxes = [ref.actor_inbox for ref in (links.registry, links.enqueuer) if ref is not None]
+        return sum(len(inbox) for inbox in inboxes if isinstance(inbox, Mailbox))
 
 
 def _defaults(settings: Settings) -> Defaults:

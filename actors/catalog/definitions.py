@@ -34,7 +34,7 @@ __all__ = [
     "parse_definition",
 ]
 
-_SLUG: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_SLUG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PARTITIONING_TYPES: Final = frozenset({"static", "timeWindow", "dynamic"})
 
 
@@ -66,7 +66,7 @@ class WorkflowDefinition(Section):
     def _usable_slug(cls, slug: str) -> str:
         if not _SLUG.fullmatch(slug):
             raise ValueError(
-                f"slug {slug!r} cannot be used; write lower-case letters, digits, '.', '_' and '-', "
+                f"slug {slug!r} cannot be used; write letters, digits, '.', '_' and '-', "
                 "beginning with a letter or digit, such as 'orders-daily'"
             )
         return slug

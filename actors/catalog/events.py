@@ -185,8 +185,8 @@ def parse_entry(fields: Mapping[bytes, bytes], *, now_ms: int | None = None) -> 
     Raises:
         EventInvalid: the entry is too large, is no such event, or is of a newer format.
     """
-    size = sum(len(name) + len(value) for name, value in fields.items())
-    if size > MAX_EVENT_BYTES:
+    size = len(fields.get(b"data", b""))
+    if size > MAX_EVENT_BYTES or sum(map(len, fields.values())) > 2 * MAX_EVENT_BYTES:
         raise EventInvalid(f"the event has {size} bytes; at most {MAX_EVENT_BYTES} are allowed")
     data = _object_of(fields.get(b"data"))
     named = fields.get(b"type")

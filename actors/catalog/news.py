@@ -62,6 +62,7 @@ def _ended(
         outcome,
         tuple(_unmade(entry, event) for entry in event.unmade),
         pos,
+        event.error if isinstance(event, events.RunFailed) else None,
     )
 
 

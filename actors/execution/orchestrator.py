@@ -24,7 +24,6 @@ from actors.execution.cancel import CancelReason, CancelToken
 from actors.execution.jobs import JobRegistry
 from actors.execution.launcher import RunOrder
 from actors.execution.persistence import persist
-from actors.execution.results import expected_of
 from actors.execution.step_execution import RunInHand, StepExecutor
 from actors.execution.step_runner import StepRunner
 from actors.runtime.clock import Clock
@@ -164,7 +163,7 @@ class Orchestrator:
         run: RunInHand | None = None,
     ) -> RunStatus | None:
         definition = run.definition if run else self._definition(order, cancel)
-        expected = expected_of(definition.to_spec(), order.partition_key) if definition else []
+        expected = definition.to_spec().expected(order.partition_key) if definition else ()
         now_ms = self._clock.now_ms()
         ended = persist(
             lambda: self._store.finish_run(
@@ -173,7 +172,7 @@ class Orchestrator:
             cancel,
             run_id=order.run_id,
         )
-        _log.info(
+        _log.debug(
             "run.ended",
             run_id=order.run_id,
             workflow=order.workflow_slug,

@@ -16,7 +16,7 @@ from actors.core.freshness import FreshnessPolicy
 from actors.core.graph import AssetSpec, WorkflowSpec
 from actors.core.partitions import PartitionKeyError, validate_key
 
-__all__ = ["MAX_ENTRIES", "MAX_PAYLOAD_BYTES", "ResultError", "expected_of", "materializations"]
+__all__ = ["MAX_ENTRIES", "MAX_PAYLOAD_BYTES", "ResultError", "materializations"]
 
 MAX_ENTRIES: Final = 1_000
 MAX_PAYLOAD_BYTES: Final = 256 * 1024
@@ -61,23 +61,6 @@ def materializations(
             )
         found[new.asset_id, new.partition_key] = new
     return list(found.values())
-
-
-def expected_of(spec: WorkflowSpec, partition_key: str | None) -> list[tuple[str, str | None]]:
-    """Every (asset, partition) that a run of this partition should make.
-
-    An asset that is partitioned in another way than the run is left out: which of its partitions the run
-    makes is not known before it has made them.
-    """
-    expected: list[tuple[str, str | None]] = []
-    for asset in spec.assets:
-        key = None if asset.partitioning is None else partition_key
-        try:
-            validate_key(asset.partitioning, key, asset_id=asset.asset_id)
-        except PartitionKeyError:
-            continue
-        expected.append((asset.asset_id, key))
-    return expected
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ class StepExecutor:
             return self._kept(replace(record, status=StepStatus.FAILED, error=str(error)))
         for new in made:
             recorded = persist(lambda new=new: self.store.record(new), self.cancel, run_id=self._run_id)  # type: ignore[misc]
-            _log.info(
+            _log.debug(
                 "asset.recorded",
                 run_id=self._run_id,
                 step_id=record.step_id,

@@ -108,10 +108,12 @@ class LogObserver:
         trigger: str,
         reason: str,
         outcome: str,
+        error: str | None,
         duration_ms: int | None,
     ) -> None:
         is_well = outcome in ("succeeded", "canceled")
         took = "" if duration_ms is None else f" after {duration_text(duration_ms)}"
+        why = "" if error is None else f": {error}"
         (self._log.info if is_well else self._log.warning)(
             "run ended",
             workflow=workflow_slug,
@@ -120,8 +122,9 @@ class LogObserver:
             trigger=trigger,
             reason=reason,
             outcome=outcome,
+            error=error,
             duration_ms=duration_ms,
-            text=f"{partition_name(workflow_slug, partition_key)}  {outcome}{took}  ({run_id})",
+            text=f"{partition_name(workflow_slug, partition_key)}  {outcome}{took}{why}  ({run_id})",
         )
 
     def failed(self, *, asset_id: str, partition_key: str | None, failures: int, reason: Reason) -> None:

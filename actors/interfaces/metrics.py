@@ -20,7 +20,7 @@ _DURATION_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 36
 class MetricsObserver:
     """Counts what actors report. No label takes an asset id or a partition key, whose number has no bound.
 
-    `mailbox_depth`, when given, is called at each scrape: the messages that wait in all mailboxes.
+    `mailbox_depth`, when given, is called at each scrape: the messages that wait for the actors in the middle.
     """
 
     def __init__(self, registry: CollectorRegistry, *, mailbox_depth: Callable[[], int] | None = None) -> None:
@@ -73,7 +73,7 @@ class MetricsObserver:
         self._stale = Gauge("headwater_stale_assets", "Asset partitions that need a run", registry=registry)
         self._catalog_up = Gauge("headwater_catalog_up", "1 while the catalog can be reached", registry=registry)
         self._catalog_up.set(1)
-        self._mailbox_depth = Gauge("headwater_mailbox_depth", "Messages waiting in all mailboxes", registry=registry)
+        self._mailbox_depth = Gauge("headwater_mailbox_depth", "Messages waiting for the registry and the enqueuer", registry=registry)
         if mailbox_depth is not None:
             self._mailbox_depth.set_function(mailbox_depth)
         self._to_enqueue = Histogram(
@@ -135,6 +135,7 @@ class MetricsObserver:
         trigger: str,
         reason: str,
         outcome: str,
+        error: str | None,
         duration_ms: int | None,
     ) -> None:
         if trigger == "auto-materialize":

@@ -85,6 +85,7 @@ class FanOut:
         trigger: str,
         reason: str,
         outcome: str,
+        error: str | None,
         duration_ms: int | None,
     ) -> None:
         for observer in self._observers:
@@ -95,6 +96,7 @@ class FanOut:
                 trigger=trigger,
                 reason=reason,
                 outcome=outcome,
+                error=error,
                 duration_ms=duration_ms,
             )
 

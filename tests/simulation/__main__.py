@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="play this one only, and show its trace")
     parser.add_argument("--keep-going", action="store_true", help="count the broken laws instead of stopping")
     options = parser.parse_args(arguments)
+    # Leave through the exit handlers, which stop the server.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.seed is not None:
         failure = play(options.seed)
         if failure is None:

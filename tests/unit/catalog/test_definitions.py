@@ -295,7 +295,7 @@ class TestSpec:
 
 BAD: list[tuple[str, Any, str, str]] = [
     ("no slug", {"name": "W", "steps": minimal()["steps"]}, "$.slug", "required"),
-    ("slug with capitals", minimal(slug="Orders"), "$.slug", "lower-case"),
+    ("slug with a space", minimal(slug="orders daily"), "$.slug", "write letters"),
     ("slug with a line end", minimal(slug="orders\n"), "$.slug", "cannot be used"),
     ("long slug", minimal(slug="a" * 101), "$.slug", "100"),
     ("null slug", minimal(slug=None), "$.slug", "required"),
@@ -444,7 +444,7 @@ class TestRefusal:
         assert "'a'" in reason
 
     def test_all_problems_are_told_with_the_file(self) -> None:
-        document = with_produced(freshness={"ttlMs": 0, "timezone": "Mars"}) | {"slug": "W"}
+        document = with_produced(freshness={"ttlMs": 0, "timezone": "Mars"}) | {"slug": "-w"}
         with pytest.raises(DefinitionInvalid) as caught:
             load(document)
 

@@ -12,7 +12,7 @@ from actors.catalog.store import NewMaterialization, RunRecord, RunStatus
 from actors.catalog.timestamps import parse_iso_ms
 from actors.core.freshness import FreshnessPolicy
 from actors.core.graph import WorkflowSpec
-from actors.execution.results import MAX_PAYLOAD_BYTES, ResultError, expected_of, materializations
+from actors.execution.results import MAX_PAYLOAD_BYTES, ResultError, materializations
 
 ENDED = parse_iso_ms("2026-11-24T10:00:00Z")
 DAY = {"type": "timeWindow", "granularity": "day"}
@@ -164,4 +164,4 @@ def test_assets_must_be_a_list() -> None:
 def test_expects_what_the_partition_of_the_run_fits(
     partition_key: str | None, expected: list[tuple[str, str | None]]
 ) -> None:
-    assert expected_of(spec(), partition_key) == expected
+    assert spec().expected(partition_key) == tuple(expected)

@@ -43,6 +43,7 @@ REPORTS: dict[str, dict[str, Any]] = {
         "trigger": "auto-materialize",
         "reason": "upstream-updated",
         "outcome": "failed",
+        "error": "step load: exit code 3",
         "duration_ms": 1_500,
     },
     "failed": {
