@@ -7,7 +7,9 @@ gateway stops: every one of them is safe to repeat. Submissions are taken in bat
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Protocol
@@ -52,6 +54,14 @@ FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Submission:
+    """Runs to be submitted, and who wants to know how that went."""
+
+    requests: tuple[RunRequest, ...]
+    receiver: Receiver
+
+
 class Lane(Protocol):
     """Work that waits its turn. Each piece is safe to repeat, and is repeated while the catalog is unavailable."""
 
@@ -70,6 +80,8 @@ class CatalogGateway:
         self._launcher = launcher
         self._clock = clock
         self._definitions: dict[str, WorkflowDefinition] = {}
+        self._waiting: deque[_Submission] = deque()
+        self._taken: list[_Submission] = []
         self._reads = make_lane("catalog-reads")
         self._submissions = make_lane("catalog-submissions")
         self._expiries = make_lane("catalog-expiries")
@@ -99,7 +111,8 @@ class CatalogGateway:
         self._reads.put(partial(self._load_queued_run, run_id, receiver))
 
     def submit(self, requests: Sequence[RunRequest], receiver: Receiver) -> None:
-        self._submissions.put(partial(self._submit, tuple(requests), receiver))
+        self._waiting.append(_Submission(tuple(requests), receiver))
+        self._submissions.put(self._submit_waiting)
 
     def expire(self, asset_id: str, partition_key: str | None, version: int, expiry: Expiry) -> None:
         self._expiries.put(partial(self._expire, asset_id, partition_key, version, expiry))
@@ -146,11 +159,27 @@ class CatalogGateway:
             now_ms=self._clock.now_ms(),
         )
 
-    def _submit(self, requests: tuple[RunRequest, ...], receiver: Receiver) -> None:
+    def _submit_waiting(self) -> None:
+        """Submit whatever has gathered, in one go; the pieces of work behind this one find nothing left to do."""
+        while self._waiting:
+            self._taken.append(self._waiting.popleft())
+        try:
+            outcomes = self._submit([request for submission in self._taken for request in submission.requests])
+        except CatalogUnavailable:
+            raise  # this piece of work is repeated, with what was taken
+        except Exception:
+            self._taken.clear()
+            raise
+        taken, self._taken = self._taken, []
+        for submission in taken:
+            answers = tuple((request, outcomes[request.run_id]) for request in submission.requests)
+            _tell(submission.receiver, RunsAnswered(answers))
+
+    def _submit(self, requests: Sequence[RunRequest]) -> dict[str, SubmitOutcome]:
         runs: list[NewRun] = []
         outcomes: dict[str, SubmitOutcome] = {}
-        for request in requests:
-            run = self._new_run(request)
+        for request, stored in zip(requests, self._stored_parameters(requests), strict=True):
+            run = self._new_run(request, stored)
             if isinstance(run, NewRun):
                 runs.append(run)
             else:
@@ -159,9 +188,15 @@ class CatalogGateway:
         for request in requests:
             if isinstance(outcomes[request.run_id], Submitted):
                 self._launch(request)
-        _tell(receiver, RunsAnswered(tuple((request, outcomes[request.run_id]) for request in requests)))
+        return outcomes
 
-    def _new_run(self, request: RunRequest) -> NewRun | Gone:
+    def _stored_parameters(self, requests: Sequence[RunRequest]) -> list[JsonObject]:
+        """What users gave for the partition of each; empty without one."""
+        partitions = list({(r.workflow.slug, key) for r in requests if (key := r.partition_key) is not None})
+        found = dict(zip(partitions, self._store.parameters_of(partitions), strict=True))
+        return [found.get((r.workflow.slug, r.partition_key or ""), {}) for r in requests]
+
+    def _new_run(self, request: RunRequest, stored: JsonObject) -> NewRun | Gone:
         slug = request.workflow.slug
         definition = self._definitions.get(slug) or self._store.workflow(slug)
         if definition is None:
@@ -171,9 +206,6 @@ class CatalogGateway:
         if request.queued is not None:
             parameters = request.queued.parameters
         else:
-            stored: JsonObject = {}
-            if request.partition_key is not None:
-                stored = self._store.partition_parameters(slug, request.partition_key)
             try:
                 parameters = run_parameters(
                     definition,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from actors.catalog.codec import dump
 from actors.catalog.connection import server_errors
@@ -24,6 +25,10 @@ class RedisParameters(RedisRoom):
             self._client.hset(self._keys.parameters(slug), partition_key, text)
 
     def partition_parameters(self, slug: str, partition_key: str) -> JsonObject:
-        text: str | None = self._read("HGET", self._keys.parameters(slug), partition_key)
-        found: dict[str, Any] = json.loads(text) if text is not None else {}
-        return found
+        return self.parameters_of([(slug, partition_key)])[0]
+
+    def parameters_of(self, partitions: Sequence[tuple[str, str]]) -> list[JsonObject]:
+        texts: list[str | None] = self._read_each(
+            [("HGET", self._keys.parameters(slug), partition_key) for slug, partition_key in partitions]
+        )
+        return [{} if text is None else json.loads(text) for text in texts]

@@ -301,6 +301,9 @@ class Store(Protocol):
 
     def partition_parameters(self, slug: str, partition_key: str) -> JsonObject: ...
 
+    def parameters_of(self, partitions: Sequence[tuple[str, str]]) -> list[JsonObject]:
+        """`partition_parameters` of many (slug, partition key), in few round trips."""
+
     # materializations
     def record(self, new: NewMaterialization) -> Recorded:
         """Record a materialization, note its inputs, clear its failures and append `asset.produced`.
