@@ -60,7 +60,8 @@ class AssetSpec:
     """One asset as one workflow declares it.
 
     `upstreams` are all the assets it is made from, those of other workflows only. `auto` is None when the asset did not
-    opt in (no `autoMaterialize` block, or `enabled: false`).
+    opt in (no `autoMaterialize` block, or `enabled: false`). `considered` are the upstreams whose updates re-make the
+    asset: none unless it opted in with `onUpstreamUpdate`.
     """
 
     asset_id: str
@@ -70,34 +71,33 @@ class AssetSpec:
     freshness: FreshnessPolicy = field(default_factory=FreshnessPolicy)
     partitioning: Partitioning | None = None
     auto: AutoMaterialize | None = None
+    # Kept, because every decision reads it several times.
+    considered: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
-    @property
-    def considered(self) -> tuple[str, ...]:
-        """The upstreams whose updates re-make this asset; empty unless it opted in with `onUpstreamUpdate`."""
-        if self.auto is None or not self.auto.on_upstream_update:
-            return ()
-        only, ignore = self.auto.only, self.auto.ignore
-        return tuple(u for u in self.upstreams if u not in ignore and (only is None or u in only))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "considered", _considered(self.upstreams, self.auto))
 
 
 @dataclass(frozen=True, slots=True)
 class WorkflowSpec:
-    """What deciding needs to know of a workflow: the assets it makes and the partitioning of those it only reads."""
+    """What deciding needs to know of a workflow: the assets it makes and the partitioning of those it only reads.
+
+    `pools` are those that any of its assets names; a run of the workflow counts in each. `upstreams` are those of all
+    its assets: the versions that a run captures when it starts.
+    """
 
     slug: str
     version: int = 1
     assets: tuple[AssetSpec, ...] = ()
     consumed: Mapping[str, Partitioning | None] = field(default_factory=dict)
+    # Kept, because every run needs them several times.
+    pools: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    upstreams: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
-    @property
-    def pools(self) -> tuple[str, ...]:
-        """Every pool that any of its assets names; a run of the workflow counts in each."""
-        return tuple(sorted({a.auto.pool for a in self.assets if a.auto is not None and a.auto.pool is not None}))
-
-    @property
-    def upstreams(self) -> tuple[str, ...]:
-        """Every upstream of every asset: the versions that a run captures when it starts."""
-        return tuple(sorted({u for a in self.assets for u in a.upstreams}))
+    def __post_init__(self) -> None:
+        pools = {a.auto.pool for a in self.assets if a.auto is not None and a.auto.pool is not None}
+        object.__setattr__(self, "pools", tuple(sorted(pools)))
+        object.__setattr__(self, "upstreams", tuple(sorted({u for a in self.assets for u in a.upstreams})))
 
     def expected(self, partition_key: str | None) -> tuple[tuple[str, str | None], ...]:
         """The asset partitions that a run for this partition should make."""
@@ -257,6 +257,12 @@ class Graph:
                 seen.add(step)
                 trail.append(step)
                 stack.append(iter(sorted(self.feeds(step))))
+
+
+def _considered(upstreams: tuple[str, ...], auto: AutoMaterialize | None) -> tuple[str, ...]:
+    if auto is None or not auto.on_upstream_update:
+        return ()
+    return tuple(u for u in upstreams if u not in auto.ignore and (auto.only is None or u in auto.only))
 
 
 def _is_key_of(spec: AssetSpec, partition_key: str | None) -> bool:
