@@ -15,7 +15,6 @@ from typing import Any
 from redis import Redis
 
 from actors.catalog.keys import Keys
-from actors.catalog.stream import position_of
 
 DAY_MS = 86_400_000
 BATCH = 1_000
@@ -117,6 +116,3 @@ def event_data(source: str, key: str) -> str:
 def append_events(client: Redis, stream: str, first: int, count: int, sources: int) -> None:
     """Append `count` productions, over the sources in turn, each of a partition that had none."""
     client.eval(_APPEND, 1, stream, first, first + count - 1, sources, event_data("@source@", "@key@"))
-
-
-__all__ = ["GraphShape", "append_events", "event_data", "fill_catalog", "position_of"]

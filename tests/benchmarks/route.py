@@ -12,6 +12,8 @@ loop take turns in one run, and the ratio is that of medians.
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -26,21 +28,40 @@ NAME = "route"
 ROUNDS = 5
 
 
-def service_rate(running: Wired, first: int, events: int, sources: int) -> float:
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round took, in all and of this process's CPU."""
+
+    events: int
+    seconds: float
+    cpu_seconds: float
+
+    @property
+    def per_second(self) -> float:
+        return self.events / self.seconds
+
+    @property
+    def cpu_us(self) -> float:
+        return 1e6 * self.cpu_seconds / self.events
+
+
+def service_round(running: Wired, first: int, events: int, sources: int) -> Round:
     before = running.active()
     with stopwatch() as watch:
+        cpu = time.process_time()
         append_events(running.client, running.keys.events, first, events, sources)
         wait_until(lambda: running.active() >= before + events)
-    return events / watch.seconds
+    return Round(events, watch.seconds, time.process_time() - cpu)
 
 
-def bare_rate(client: Redis, events: int, sources: int, batch: int, *, is_pipelined: bool) -> float:
+def bare_round(client: Redis, events: int, sources: int, batch: int, *, is_pipelined: bool) -> Round:
     stream, answers, group = "bare:events", "bare:answers", "bare"
     client.delete(stream, answers)
     client.xgroup_create(stream, group, id="0", mkstream=True)
-    append_events(client, stream, 0, events, sources)
     left = events
     with stopwatch() as watch:
+        cpu = time.process_time()
+        append_events(client, stream, 0, events, sources)
         while left:
             answer: Any = client.xreadgroup(group, "one", {stream: ">"}, count=batch)
             entries = answer[0][1]
@@ -54,10 +75,10 @@ def bare_rate(client: Redis, events: int, sources: int, batch: int, *, is_pipeli
                     client.xadd(answers, run_of(json.loads(fields["data"])))
             client.xack(stream, group, *(entry_id for entry_id, _ in entries))
             left -= len(entries)
-    return events / watch.seconds
+    return Round(events, watch.seconds, time.process_time() - cpu)
 
 
-def run_of(event: dict[str, Any]) -> dict[str | bytes, str | bytes]:
+def run_of(event: dict[str, Any]) -> dict[Any, Any]:
     """An entry as large as the one that announces a run."""
     data = {"type": "workflow.run.enqueued", "runId": f"run-{event['partitionKey']}", "trigger": event}
     return {"type": "workflow.run.enqueued", "data": json.dumps(data)}
@@ -67,23 +88,25 @@ def run(options: Options) -> Result:
     """Medians of rounds in which service, bare loop and pipelined bare loop take turns."""
     shape = GraphShape(options.scaled(1_000))
     events = options.scaled(5_000)
-    rates: list[float] = []
-    bare: list[float] = []
-    pipelined: list[float] = []
-    with wired() as running:
+    service: list[Round] = []
+    bare: list[Round] = []
+    pipelined: list[Round] = []
+    with wired(log={"level": "warning"}) as running:
         fill_catalog(running.client, running.settings.redis.prefix, shape)
         running.start()
         batch = running.settings.streams.batch
         for number in range(ROUNDS):
-            rates.append(service_rate(running, number * events, events, shape.workflows))
-            bare.append(bare_rate(running.client, events, shape.workflows, batch, is_pipelined=False))
-            pipelined.append(bare_rate(running.client, events, shape.workflows, batch, is_pipelined=True))
+            service.append(service_round(running, number * events, events, shape.workflows))
+            bare.append(bare_round(running.client, events, shape.workflows, batch, is_pipelined=False))
+            pipelined.append(bare_round(running.client, events, shape.workflows, batch, is_pipelined=True))
+    rate, bare_rate, pipelined_rate = (median(r.per_second for r in rounds) for rounds in (service, bare, pipelined))
     return {
         "events_per_round": events,
-        "service_per_second": median(rates),
-        "service_lowest_per_second": min(rates),
-        "bare_per_second": median(bare),
-        "bare_pipelined_per_second": median(pipelined),
-        "ratio": median(rates) / median(bare),
-        "ratio_pipelined": median(rates) / median(pipelined),
+        "service_per_second": rate,
+        "service_cpu_us_per_event": median(r.cpu_us for r in service),
+        "bare_per_second": bare_rate,
+        "bare_cpu_us_per_event": median(r.cpu_us for r in bare),
+        "bare_pipelined_per_second": pipelined_rate,
+        "ratio": median(s.per_second / b.per_second for s, b in zip(service, bare, strict=True)),
+        "ratio_pipelined": rate / pipelined_rate,
     }
