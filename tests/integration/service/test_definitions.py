@@ -1,8 +1,12 @@
-"""Definitions that change while the service runs."""
+"""Definitions that change while the service runs, or while it starts."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
+from actors import system
 from actors.catalog.store import RunStatus
+from actors.settings import load_settings
 from tests.integration.service.driver import Service, eventually, now_ms
 from tests.integration.service.workflows import produce, workflow
 
@@ -127,3 +131,57 @@ def _note(service: Service, slug: str) -> object:
 
 def _is_past(at_ms: int) -> bool:
     return now_ms() > at_ms
+
+
+def test_an_asset_that_becomes_partitioned_does_not_run_for_what_it_was_before(running: Service) -> None:
+    fresh = {"ttlMs": 50}
+    running.put(workflow("cutup", produce("cutup", None, freshness=fresh)))
+    running.emit("cutup")
+    daily = {"type": "timeWindow", "granularity": "day"}
+    running.put(workflow("cutup", produce("cutup", {}, freshness=fresh, partitioning=daily)))
+    running.put(workflow("cutup-probe", consumes=["cutup-probe.raw"]))
+    for count in (1, 2):
+        running.emit("cutup-probe.raw")
+        running.wait_runs("cutup-probe", RunStatus.SUCCEEDED, count)
+    running.wait_idle()
+    assert running.runs("cutup") == []
+
+
+def test_an_asset_that_moves_to_another_workflow_is_made_there(running: Service) -> None:
+    running.put(workflow("from", produce("moved"), consumes=["moved.raw"]))
+    running.emit("moved.raw")
+    running.wait_runs("from", RunStatus.SUCCEEDED)
+    running.store.remove_workflow("from")
+    running.put(workflow("to", produce("moved"), consumes=["moved.raw"]))
+    running.emit("moved.raw")
+    running.wait_runs("to", RunStatus.SUCCEEDED)
+    running.wait_idle()
+    assert len(running.runs("from")) == 1
+    assert running.latest("moved").materialization.inputs == {"moved.raw": 2}
+
+
+def test_removing_a_workflow_while_it_runs_lets_the_run_end_and_starts_no_other(running: Service) -> None:
+    running.put(workflow("cut-off", consumes=["cut-off.raw"]))
+    running.hold("cut-off")
+    running.emit("cut-off.raw")
+    running.wait_begun("cut-off")
+    running.emit("cut-off.raw")
+    running.store.remove_workflow("cut-off")
+    running.release("cut-off")
+    running.wait_idle()
+    assert [run.status.is_over for run in running.runs("cut-off")] == [True]
+
+
+def test_a_file_that_is_written_during_the_start_is_not_overlooked(service: Service) -> None:
+    class Interrupted(system.Service):
+        def _start_actors(self, undo: ExitStack) -> None:
+            service.write(workflow("meanwhile"))
+            super()._start_actors(undo)
+
+    settings = load_settings([service.config_file], environ={})
+    hosted = Interrupted(settings, service.catalog, give_up=lambda reason: None)
+    hosted.start()
+    try:
+        wait_known(service, "meanwhile")
+    finally:
+        hosted.stop()
