@@ -99,6 +99,8 @@ class CatalogGateway:
         self._reads.put(partial(self._load_workflows, receiver))
 
     def load_workflow(self, slug: str, receiver: Receiver) -> None:
+        # At once: a run submitted from here on is made with the definition that is to be read, not the former.
+        self._definitions.pop(slug, None)
         self._reads.put(partial(self._load_workflow, slug, receiver))
 
     def load_assets(self, asset_ids: Sequence[str], upstream_ids: Sequence[str], receiver: Receiver) -> None:
