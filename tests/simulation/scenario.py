@@ -147,7 +147,7 @@ def _asset(rng: Random, asset_id: str, upstreams: tuple[str, ...], *, is_calm: b
         kind=kind,
         follows=bool(upstreams) and (is_calm or rng.random() < 0.85),
         opted_in=is_calm or rng.random() < 0.9,
-        ttl_ms=None if is_calm else rng.choice((None, None, 20_000, 45_000)),
+        ttl_ms=None if is_calm else rng.choice((None, None, 40_000, 90_000)),
         priority=rng.choice((10, 100)),
         when="any" if is_calm or rng.random() < 0.8 else "all",
         pool=rng.choice((None, None, "narrow")),
@@ -177,7 +177,7 @@ def _action(rng: Random, workflows: tuple[Workflow, ...], *, is_calm: bool) -> A
         case "wait":
             return Action("wait", (rng.choice((100, 2_000, 15_000)),))
         case "jump":
-            return Action("wait", (rng.choice((60_000, 600_000)),))
+            return Action("wait", (rng.choice((60_000, 200_000)),))
         case "late" | "twice" | "expire" as kind:
             return Action(kind, (asset.asset_id, key))
         case "trigger":

@@ -107,7 +107,7 @@ class World:
                 self.oracle.check_calm_update(action)
         self._until_still()
         self._heal()
-        self.advance(300_000)
+        self.advance(120_000)
         self._until_still()
         self.oracle.check_end()
 
