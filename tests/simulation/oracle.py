@@ -123,7 +123,9 @@ class Oracle:
 
     def _is_needed(self, run: NewRun) -> bool:
         """Some asset of the workflow is stale, expired or missing in the catalog at this moment."""
-        if run.workflow_slug in self._changed or run.trigger["reason"] == "missing":
+        read = {upstream for asset in self._assets_of(run.workflow_slug) for upstream in asset.upstreams}
+        involved = {run.workflow_slug, *(self._slug_of[upstream] for upstream in read)}
+        if involved & self._changed or run.trigger["reason"] == "missing":
             return True
         now_ms = self._clock.now_ms()
         for asset in self._assets_of(run.workflow_slug):
