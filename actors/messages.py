@@ -15,6 +15,7 @@ from actors.core.decide import Decision, Reason
 from actors.core.freshness import Expiry, ExpiryReason
 from actors.core.graph import AssetSpec, WorkflowSpec
 from actors.core.partitions import AllKnown
+from actors.core.pauses import Pause, Pauses
 from actors.core.run_queue import Capacity
 from actors.core.state import Cause, Dismissal, FailureRecord, Materialization, UpstreamSnapshot
 
@@ -55,6 +56,14 @@ class AssetResumed:
 @dataclass(frozen=True, slots=True)
 class WorkflowUpdated:
     slug: str
+    pos: int
+
+
+@dataclass(frozen=True, slots=True)
+class PauseChanged:
+    """A pause began, was changed or was ended by hand: the catalog knows which hold now."""
+
+    scope: str
     pos: int
 
 
@@ -103,7 +112,9 @@ def at_ms_of(pos: int) -> int:
     return pos >> POS_SHIFT
 
 
-StreamNews = AssetProduced | AssetExpired | AssetResumed | WorkflowUpdated | RunRequested | RunEnqueued | RunEnded
+StreamNews = (
+    AssetProduced | AssetExpired | AssetResumed | WorkflowUpdated | PauseChanged | RunRequested | RunEnqueued | RunEnded
+)
 
 # -- registry to asset ----------------------------------------------------------------------------------------------
 
@@ -183,6 +194,15 @@ class Look:
     """Look again at one partition: a timer said so."""
 
     partition_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """Look again at every partition, for `cause`, once each of `awaits`, upstreams that may be about to be re-made, has
+    reported."""
+
+    cause: str
+    awaits: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +334,24 @@ class WorkflowsLoaded:
     workflows: tuple[WorkflowSpec, ...]
     active: tuple[ActiveRun, ...]
     pos: int
+    pauses: Pauses = field(default_factory=Pauses)
+
+
+@dataclass(frozen=True, slots=True)
+class PausesLoaded:
+    pauses: Pauses
+
+
+@dataclass(frozen=True, slots=True)
+class PauseEnded:
+    """Told by the registry to itself, at the time at which a pause ends by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunHeldBack:
+    """The catalog refused a wanted run because these assets, which want it, are paused: read again what is paused."""
+
+    asset_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,3 +473,4 @@ class AssetDump:
     mailbox_depth: int
     is_loaded: bool
     partitions: tuple[PartitionDump, ...] = field(default_factory=tuple)
+    pause: Pause | None = None

@@ -10,6 +10,7 @@ from pykka import ActorDeadError, ActorRef
 
 from actors.catalog.port import CatalogPort
 from actors.core.decide import Defaults
+from actors.core.pauses import Pauses
 from actors.observer import Observer
 from actors.runtime import Clock, Timers
 
@@ -27,7 +28,8 @@ class Links:
 
 @dataclass(slots=True)
 class Surroundings:
-    """Shared by the actors of one service. `defaults` is replaced when the settings are read again."""
+    """Shared by the actors of one service. `defaults` is replaced when the settings are read again, `pauses` by the
+    registry alone, each as a whole."""
 
     clock: Clock
     timers: Timers
@@ -36,6 +38,7 @@ class Surroundings:
     defaults: Defaults
     new_run_id: Callable[[], str]
     links: Links = field(default_factory=Links)
+    pauses: Pauses = field(default_factory=Pauses)
 
     def to_registry(self, message: object) -> None:
         self._tell(self.links.registry, "registry", message)

@@ -14,6 +14,7 @@ from actors.core.backoff import BackoffPolicy, FailureBudget, next_eligible_ms, 
 from actors.core.freshness import Expiry, ExpiryReason, next_expiry
 from actors.core.graph import AssetSpec, When
 from actors.core.partitions import PartitionKeyError, TimeWindowPartitioning, window_of, windows_ago
+from actors.core.pauses import Pause
 from actors.core.quiet_hours import quiet_until
 from actors.core.state import PartitionState
 
@@ -41,6 +42,7 @@ class Reason(StrEnum):
     MISSING = "missing"
 
     IN_FLIGHT = "in-flight"
+    PAUSED = "paused"
     SUSPENDED = "suspended"
     BACKOFF = "backoff"
     QUIET_HOURS = "quiet-hours"
@@ -98,7 +100,7 @@ class Staleness:
     otherwise: Reason = Reason.FRESH
 
 
-_SETTLED_WAITS = frozenset({Reason.SUSPENDED, Reason.BACKOFF, Reason.QUIET_HOURS})
+_SETTLED_WAITS = frozenset({Reason.PAUSED, Reason.SUSPENDED, Reason.BACKOFF, Reason.QUIET_HOURS})
 
 
 def is_settled(decision: Decision) -> bool:
@@ -160,8 +162,10 @@ def staleness(spec: AssetSpec, state: PartitionState, now_ms: int) -> Staleness:
     return Staleness(None, Reason.FRESH)
 
 
-def decide(spec: AssetSpec | None, state: PartitionState, defaults: Defaults, now_ms: int) -> Decision:
-    """The answer for one partition at `now_ms`, always with its reason."""
+def decide(
+    spec: AssetSpec | None, state: PartitionState, defaults: Defaults, now_ms: int, pause: Pause | None = None
+) -> Decision:
+    """The answer for one partition at `now_ms`, always with its reason. `pause` is the one that holds its asset back."""
     if spec is None:
         return Skip(Reason.NO_PRODUCER)
     stale = staleness(spec, state, now_ms)
@@ -169,6 +173,8 @@ def decide(spec: AssetSpec | None, state: PartitionState, defaults: Defaults, no
         return Skip(stale.otherwise, _next_expiry_after(spec, state, now_ms))
     if state.run_id is not None:
         return Wait(None, Reason.IN_FLIGHT)
+    if pause is not None and pause.holds(now_ms):
+        return Wait(pause.until_ms, Reason.PAUSED)
     if (waiting := _after_failures(spec, state, defaults, now_ms)) is not None:
         return waiting
     if spec.auto.quiet_hours is not None and (until := quiet_until(spec.auto.quiet_hours, now_ms)) is not None:

@@ -18,12 +18,14 @@ from actors.core.decide import (
 )
 from actors.core.freshness import Expiry
 from actors.core.graph import AssetSpec
+from actors.core.pauses import Pause
 from actors.core.state import PartitionState
 
 __all__ = ["PartitionView", "describe"]
 
 _WAITING = {
     Reason.IN_FLIGHT: "inFlight",
+    Reason.PAUSED: "paused",
     Reason.BACKOFF: "backoff",
     Reason.SUSPENDED: "suspended",
     Reason.QUIET_HOURS: "paused",
@@ -42,8 +44,10 @@ class PartitionView:
     next_eligible_ms: int | None
 
 
-def describe(spec: AssetSpec | None, state: PartitionState, defaults: Defaults, now_ms: int) -> PartitionView:
-    decision = decide(spec, state, defaults, now_ms)
+def describe(
+    spec: AssetSpec | None, state: PartitionState, defaults: Defaults, now_ms: int, pause: Pause | None = None
+) -> PartitionView:
+    decision = decide(spec, state, defaults, now_ms, pause)
     auto = spec.auto if spec else None
     budget = (auto.failure_budget if auto else None) or defaults.budget
     eligible: int | None = None
