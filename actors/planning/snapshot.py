@@ -1,0 +1,88 @@
+"""What a plan begins with: the catalog as it stands, read once and never written."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median_low
+
+from actors.catalog.definitions import WorkflowDefinition
+from actors.catalog.store import AssetRecord, RunRecord, RunStatus, Store
+
+__all__ = ["ASSUMED_MS", "RunTime", "Snapshot", "read_snapshot", "run_times"]
+
+ASSUMED_MS = 1_000
+"""How long a run is taken to last when its workflow has never succeeded."""
+
+RUNS_READ = 2_000
+SAMPLES = 20
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RunTime:
+    """How long runs of a workflow take: the median of the last `samples` that succeeded; 0 samples is a guess."""
+
+    ms: int = ASSUMED_MS
+    samples: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """`runs` are those that are active or queued. `is_moving` says that events came while it was read, each time."""
+
+    workflows: tuple[WorkflowDefinition, ...]
+    assets: Mapping[str, AssetRecord]
+    runs: tuple[RunRecord, ...]
+    run_times: Mapping[str, RunTime]
+    pos: int
+    is_moving: bool
+
+    def run_time(self, slug: str) -> RunTime:
+        return self.run_times.get(slug, RunTime())
+
+
+def read_snapshot(store: Store) -> Snapshot:
+    """Read the catalog; again, up to three times, if an event came meanwhile.
+
+    Raises:
+        CatalogUnavailable: the catalog cannot be reached.
+    """
+    for attempt in range(1, _TRIES + 1):
+        snapshot = _read(store, is_last=attempt == _TRIES)
+        if snapshot is not None:
+            return snapshot
+    raise AssertionError("the last try always has an answer")
+
+
+def run_times(runs: Iterable[RunRecord]) -> dict[str, RunTime]:
+    """The median duration of the first `SAMPLES` runs of each workflow, which come newest first."""
+    taken: defaultdict[str, list[int]] = defaultdict(list)
+    for run in runs:
+        if run.started_at_ms is not None and run.ended_at_ms is not None and len(taken[run.workflow_slug]) < SAMPLES:
+            # A run of no time at all would let a plan stand still.
+            taken[run.workflow_slug].append(max(1, run.ended_at_ms - run.started_at_ms))
+    return {slug: RunTime(median_low(found), len(found)) for slug, found in taken.items() if found}
+
+
+def _read(store: Store, *, is_last: bool) -> Snapshot | None:
+    pos = store.position()
+    workflows = tuple(store.workflows())
+    run_ids = [run.run_id for run in store.active_runs()]
+    records = (*(store.run(run_id) for run_id in run_ids), *store.queued_runs())
+    named = {asset.asset_id for w in workflows for asset in w.to_spec().assets}
+    consumed = {asset_id for w in workflows for asset_id in w.to_spec().consumed}
+    assets = store.read_assets(sorted({*store.asset_ids(), *named, *consumed}))
+    times = run_times(store.runs(status=RunStatus.SUCCEEDED, limit=RUNS_READ))
+    is_moving = store.position() != pos
+    if is_moving and not is_last:
+        return None
+    return Snapshot(
+        workflows=workflows,
+        assets=assets,
+        runs=tuple(r for r in records if r is not None and not r.status.is_over),
+        run_times=times,
+        pos=pos,
+        is_moving=is_moving,
+    )
