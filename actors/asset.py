@@ -7,13 +7,12 @@ at any moment: `Load` brings everything back from the catalog.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from types import TracebackType
 from typing import assert_never
 
 from actors.core import transitions
-from actors.core.decide import Decision, Materialize, Reason, Skip, Wait, decide, expiry_of, is_settled, staleness
+from actors.core.decide import Decision, Materialize, Reason, Skip, Wait, decide, expiry_of, is_settled
 from actors.core.describe import describe
 from actors.core.freshness import Expiry
 from actors.core.graph import AssetSpec
@@ -90,7 +89,7 @@ class Track:
         self.expiring_version = 0
         self.checked_spec: AssetSpec | None = None
         self.is_declared = False
-        self.decisions: deque[DecisionEntry] = deque(maxlen=DECISIONS_KEPT)
+        self.decisions: tuple[DecisionEntry, ...] = ()  # a deque would take 700 bytes for the usual one or two
 
 
 class AssetActor(PooledActor):
@@ -379,7 +378,8 @@ class AssetActor(PooledActor):
         last = track.decisions[-1] if track.decisions else None
         is_news = last is None or last.decision != decision
         if is_news or cause != "timer":
-            track.decisions.append(DecisionEntry(now_ms, decision, cause, next_look_ms))
+            entry = DecisionEntry(now_ms, decision, cause, next_look_ms)
+            track.decisions = (*track.decisions[1 - DECISIONS_KEPT :], entry)
         observer = self._around.observer
         observer.decided(
             asset_id=self._asset_id,
@@ -399,8 +399,7 @@ class AssetActor(PooledActor):
                 failures=state.failures,
                 reason=decision.reason,
             )
-        spec = self._spec_of(state)
-        is_stale = spec is not None and staleness(spec, state, now_ms).needed is not None
+        is_stale = not isinstance(decision, Skip)  # what needs no run is skipped, and nothing else is
         if is_stale != track.is_stale:
             track.is_stale = is_stale
             observer.stale_changed(1 if is_stale else -1)
@@ -477,7 +476,7 @@ class AssetActor(PooledActor):
             budget_left=view.budget_left,
             next_eligible_ms=view.next_eligible_ms,
             is_wanted=track.is_wanted,
-            decisions=tuple(track.decisions),
+            decisions=track.decisions,
         )
 
 
