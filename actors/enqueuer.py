@@ -308,7 +308,7 @@ class EnqueuerActor(PooledActor):
 
     def _request(self, wanted: _Wanted) -> RunRequest:
         slug, partition_key = wanted.key
-        workflow = self._workflows.get(slug, WorkflowSpec(slug))
+        workflow = self._workflows.get(slug) or WorkflowSpec(slug)
         capacity = self._queue.capacity
         wants = tuple(sorted(wanted.wants.values(), key=lambda want: (want.priority, want.asset_id)))
         return RunRequest(

@@ -37,6 +37,8 @@ __all__ = [
     "run_fields",
 ]
 
+# json.dumps makes a new one at each call.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _POLICY_NAMES = {"ttl_ms": "ttlMs", "cadence_ms": "cadenceMs", "max_age_ms": "maxAgeMs", "cron": "cron"}
 
 
@@ -46,7 +48,7 @@ def dump(value: Json) -> str:
     Raises:
         ValueError: it holds a NaN or an infinity, which JSON has no word for.
     """
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def _dump_policy(policy: FreshnessPolicy | None) -> dict[str, Json] | None:
@@ -141,13 +143,13 @@ def load_history(asset_id: str, text: str) -> HistoryEntry:
     )
 
 
-def run_fields(run: NewRun) -> list[str]:
+def run_fields(run: NewRun, trigger_text: str) -> list[str]:
     """Names and values, in turn, of the fields of a new run's hash that do not depend on its status."""
     fields = {
         "workflow": run.workflow_slug,
         "partition": partition_field(run.partition_key),
         "parameters": dump(run.parameters),
-        "trigger": dump(run.trigger),
+        "trigger": trigger_text,
         "createdAtMs": str(run.created_at_ms),
     }
     return [text for pair in fields.items() for text in pair]

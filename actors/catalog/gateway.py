@@ -52,6 +52,8 @@ Receiver = ActorRef[Any]
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
+SUBMIT_AT_ONCE = 100
+"""Enough to hide the way to the server; few enough that it works on some runs while the next are prepared here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,9 @@ class CatalogGateway:
         self._reads.put(partial(self._load_queued_run, run_id, receiver))
 
     def submit(self, requests: Sequence[RunRequest], receiver: Receiver) -> None:
-        self._waiting.append(_Submission(tuple(requests), receiver))
-        self._submissions.put(self._submit_waiting)
+        for start in range(0, len(requests), SUBMIT_AT_ONCE):
+            self._waiting.append(_Submission(tuple(requests[start : start + SUBMIT_AT_ONCE]), receiver))
+            self._submissions.put(self._submit_waiting)
 
     def expire(self, asset_id: str, partition_key: str | None, version: int, expiry: Expiry) -> None:
         self._expiries.put(partial(self._expire, asset_id, partition_key, version, expiry))
@@ -162,8 +165,8 @@ class CatalogGateway:
         )
 
     def _submit_waiting(self) -> None:
-        """Submit whatever has gathered, in one go; the pieces of work behind this one find nothing left to do."""
-        while self._waiting:
+        """Submit what has gathered, in one go; the pieces of work behind this one find less to do, or nothing."""
+        while self._waiting and sum(len(taken.requests) for taken in self._taken) < SUBMIT_AT_ONCE:
             self._taken.append(self._waiting.popleft())
         try:
             outcomes = self._submit([request for submission in self._taken for request in submission.requests])

@@ -37,6 +37,7 @@ from actors.catalog.store import (
     Gone,
     LimitReached,
     NewRun,
+    Paused,
     RunFenced,
     RunRecord,
     RunStatus,
@@ -58,7 +59,7 @@ class RedisRuns(RedisRoom):
         return [_outcome(answer) for answer in answers]
 
     def _submit_call(self, run: NewRun) -> ScriptCall:
-        limits = run.limits
+        limits, trigger_text = run.limits, dump(run.trigger)
         pool_limits = [
             {"name": pool, "max": limits.max_pool_runs[pool]} for pool in run.pools if pool in limits.max_pool_runs
         ]
@@ -70,7 +71,7 @@ class RedisRuns(RedisRoom):
                 "partition": partition_field(run.partition_key),
                 "queued": run.queued,
                 "createdAtMs": run.created_at_ms,
-                "fields": run_fields(run),
+                "fields": run_fields(run, trigger_text),
                 "pools": run.pools,
                 "poolsText": dump(run.pools),
                 "upstreamsText": dump(run.upstreams),
@@ -86,19 +87,20 @@ class RedisRuns(RedisRoom):
                 "maxRuns": limits.max_runs,
                 "maxWorkflowRuns": limits.max_workflow_runs,
                 "poolLimits": pool_limits,
-                "audit": dump(run.trigger) if run.trigger.get("type") == AUTO_TRIGGER else None,
+                "audit": trigger_text if run.trigger.get("type") == AUTO_TRIGGER else None,
                 "auditLimit": self._streams.audit_max_length,
-                **self._told(RunEnqueued(**_about(run), at_ms=run.created_at_ms)),
+                **self._told(RunEnqueued(**_about(run, trigger_text), at_ms=run.created_at_ms)),
             },
         )
 
     def queue_run(self, run: NewRun) -> None:
+        trigger_text = dump(run.trigger)
         self._call(
             "queue_run",
             runId=run.run_id,
             createdAtMs=run.created_at_ms,
-            fields=run_fields(run),
-            **self._told(RunRequested(**_about(run), at_ms=run.created_at_ms)),
+            fields=run_fields(run, trigger_text),
+            **self._told(RunRequested(**_about(run, trigger_text), at_ms=run.created_at_ms)),
         )
 
     def queued_runs(self) -> list[RunRecord]:
@@ -248,12 +250,12 @@ class RedisRuns(RedisRoom):
         }
 
 
-def _about(run: NewRun) -> dict[str, Any]:
+def _about(run: NewRun, trigger_text: str) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "workflow_slug": run.workflow_slug,
         "partition_key": run.partition_key,
-        "trigger": json.loads(dump(run.trigger)),
+        "trigger": json.loads(trigger_text),
     }
 
 
@@ -278,6 +280,8 @@ def _outcome(answer: Sequence[str]) -> SubmitOutcome:
             return LimitReached(rest[0])
         case "outdated":
             return BasisOutdated(tuple(rest))
+        case "paused":
+            return Paused(tuple(rest))
         case "gone":
             return Gone(rest[0])
         case _:

@@ -17,10 +17,14 @@ from actors.catalog.keys import Keys
 
 __all__ = ["ScriptCall", "ScriptName", "Scripts"]
 
+# json.dumps makes a new one at each call.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 ScriptName = Literal[
     "dead_letter",
     "expire",
     "finish_run",
+    "pause",
     "put_step",
     "put_workflow",
     "queue_run",
@@ -29,6 +33,7 @@ ScriptName = Literal[
     "resume",
     "start_run",
     "submit",
+    "unpause",
 ]
 
 
@@ -55,7 +60,7 @@ class ScriptCall:
 
     def argument(self) -> bytes:
         present = {key: value for key, value in self.args.items() if value is not None}
-        text = json.dumps(present, ensure_ascii=False, separators=(",", ":"))
+        text = _ENCODER.encode(present)
         # Encoded here: hiredis would encode strictly, and a dead letter may hold what never was UTF-8.
         return text.encode(errors="surrogateescape")
 
