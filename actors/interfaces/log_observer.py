@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import structlog
 
 from actors.core.decide import Decision, Reason, Wait
@@ -16,6 +18,8 @@ class LogObserver:
 
     def __init__(self) -> None:
         self._log = structlog.stdlib.get_logger("headwater")
+        # Asked before a line is composed, which costs more than all that led to it.
+        self._level = logging.getLogger("headwater")
 
     def decided(
         self,
@@ -30,6 +34,8 @@ class LogObserver:
         next_look_ms: int | None,
         is_news: bool,
     ) -> None:
+        if not self._level.isEnabledFor(logging.INFO if is_news else logging.DEBUG):
+            return
         until = next_look_ms
         if isinstance(decision, Wait) and decision.until_ms is not None:
             until = decision.until_ms
@@ -64,6 +70,8 @@ class LogObserver:
         cause: str,
         waited_ms: int | None,
     ) -> None:
+        if not self._level.isEnabledFor(logging.INFO):
+            return
         why = reason if trigger == "auto-materialize" else f"{trigger}: {reason}"
         text = f"{partition_name(workflow_slug, partition_key)}  {why}"
         if cause:
@@ -144,7 +152,8 @@ class LogObserver:
         """Not a line of its own: the decision that made it so has one."""
 
     def queue_changed(self, *, active: int, queued: int) -> None:
-        self._log.debug("queue", active=active, queued=queued)
+        if self._level.isEnabledFor(logging.DEBUG):
+            self._log.debug("queue", active=active, queued=queued)
 
     def dead_letter(self, *, reason: str) -> None:
         self._log.warning("dead letter", reason=reason, text=f"an event was put aside: {reason}")
