@@ -18,6 +18,7 @@ from actors.core.freshness import Expiry
 from actors.core.graph import AssetSpec
 from actors.core.loading import expected_keys, load_partitions
 from actors.core.partitions import ALL_KNOWN, PartitionKeyError, TimeWindowPartitioning, validate_key
+from actors.core.pauses import Pause
 from actors.core.state import PartitionState
 from actors.core.time_windows import key_at, window_of
 from actors.messages import (
@@ -31,6 +32,7 @@ from actors.messages import (
     DumpAsset,
     Load,
     Look,
+    LookAgain,
     LookAtWindow,
     PartitionDump,
     ReportAgain,
@@ -72,6 +74,7 @@ AssetMessage = (
     | WaveBegan
     | ReportAgain
     | Look
+    | LookAgain
     | LookAtWindow
     | DumpAsset
 )
@@ -102,6 +105,7 @@ class AssetActor(PooledActor):
         self._around = around
         self._is_loaded = False
         self._awaited: frozenset[str] = frozenset()
+        self._awaited_for = ""
         self._states: dict[str | None, PartitionState] = {}
         self._tracks: dict[str | None, Track] = {}
         self._held_back: dict[str | None, None] = {}
@@ -133,6 +137,9 @@ class AssetActor(PooledActor):
                 state = self._states.get(message.partition_key)
                 if state is not None:
                     self._look(state, "timer")
+            case LookAgain():
+                if self._is_loaded:
+                    self._await(self._awaited | message.awaits, message.cause)
             case LookAtWindow():
                 self._look_at_expected("time window began")
             case Load():
@@ -259,8 +266,13 @@ class AssetActor(PooledActor):
         for state in loaded.values():
             state.pos = max(state.pos, snapshot.pos)
             state.owed_wave = max(state.owed_wave, snapshot.wave)
-        self._awaited = snapshot.awaits
-        if not self._awaited:
+        self._await(snapshot.awaits, "state read from the catalog")
+
+    def _await(self, upstream_ids: frozenset[str], cause: str) -> None:
+        """Decide about everything, for this cause, when each of these upstreams has reported; at once if there are
+        none."""
+        self._awaited, self._awaited_for = upstream_ids, cause
+        if not upstream_ids:
             self._begin()
 
     def _on_upstream_reported(self, asset_id: str) -> None:
@@ -272,15 +284,16 @@ class AssetActor(PooledActor):
     def _begin(self) -> None:
         """Everything that decisions need is known now."""
         for state in list(self._states.values()):
-            self._look(state, "state read from the catalog")
-        self._look_at_expected("state read from the catalog")
+            transitions.begin(state)
+            self._look(state, self._awaited_for)
+        self._look_at_expected(self._awaited_for)
         self._report()
 
     def _report(self) -> None:
         """Tell those below what is about to be re-made here: they have not heard of the waves that led to it."""
         now_ms = self._around.clock.now_ms()
         for state in self._states.values():
-            if state.pending or not is_settled(decide(self._spec_of(state), state, self._around.defaults, now_ms)):
+            if state.pending or not is_settled(self._decide(state, now_ms)):
                 self._around.to_registry(WillBeMade(self._asset_id, state.partition_key))
         self._around.to_registry(Reported(self._asset_id))
 
@@ -298,11 +311,14 @@ class AssetActor(PooledActor):
             return
         now_ms = self._around.clock.now_ms()
         spec, track = self._spec_of(state), self._track(state)
-        decision = decide(spec, state, self._around.defaults, now_ms)
+        decision = self._decide(state, now_ms)
         expiry = expiry_of(spec, state, now_ms) if spec else None
         self._publish_expiry(state, track, expiry, now_ms)
         next_look_ms = _next_look(decision, expiry, now_ms)
-        self._arm(state, track, next_look_ms)
+        # The registry ends a pause, for all that it holds back in one go: else D might run before its upstreams say
+        # what they are about to re-make.
+        is_paused = decision.reason is Reason.PAUSED
+        self._arm(state, track, _next_look(None, expiry, now_ms) if is_paused else next_look_ms)
         self._record(state, track, decision, cause, next_look_ms, now_ms)
         if isinstance(decision, Materialize) and spec is not None and spec.auto is not None:
             transitions.asked_for_run(state)
@@ -330,7 +346,7 @@ class AssetActor(PooledActor):
         if not self._is_ready:
             return
         if decision is None:
-            decision = decide(self._spec_of(state), state, self._around.defaults, self._around.clock.now_ms())
+            decision = self._decide(state, self._around.clock.now_ms())
         wave = transitions.wave_to_report(state, decision, was_made=was_made)
         if wave is not None:
             self._around.to_registry(Settled(self._asset_id, state.partition_key, wave))
@@ -406,6 +422,14 @@ class AssetActor(PooledActor):
 
     # -- small things -----------------------------------------------------------------------------------------------
 
+    def _decide(self, state: PartitionState, now_ms: int) -> Decision:
+        return decide(self._spec_of(state), state, self._around.defaults, now_ms, self._pause(now_ms))
+
+    def _pause(self, now_ms: int) -> Pause | None:
+        """What holds the asset back now, if anything does."""
+        slug = self._spec.workflow_slug if self._spec is not None else None
+        return self._around.pauses.paused_until(self._asset_id, slug, now_ms)
+
     def _state(self, key: str | None) -> PartitionState:
         state = self._states.get(key)
         if state is None:
@@ -457,10 +481,11 @@ class AssetActor(PooledActor):
             mailbox_depth=self.mailbox_depth,
             is_loaded=self._is_loaded,
             partitions=tuple(self._dump_partition(state, now_ms) for state in self._states.values()),
+            pause=self._pause(now_ms),
         )
 
     def _dump_partition(self, state: PartitionState, now_ms: int) -> PartitionDump:
-        view = describe(self._spec_of(state), state, self._around.defaults, now_ms)
+        view = describe(self._spec_of(state), state, self._around.defaults, now_ms, self._pause(now_ms))
         track = self._track(state)
         return PartitionDump(
             partition_key=state.partition_key,
@@ -480,7 +505,7 @@ class AssetActor(PooledActor):
         )
 
 
-def _next_look(decision: Decision, expiry: Expiry | None, now_ms: int) -> int | None:
+def _next_look(decision: Decision | None, expiry: Expiry | None, now_ms: int) -> int | None:
     """The earliest time at which the decision could change by itself, or an expiry must be told of."""
     times = [expiry.at_ms] if expiry is not None and expiry.at_ms > now_ms else []
     match decision:

@@ -19,6 +19,7 @@ from actors.catalog.store import (
     JsonObject,
     LimitReached,
     Limits,
+    Paused,
     RunRecord,
     RunStatus,
     SubmitOutcome,
@@ -34,6 +35,7 @@ from actors.messages import (
     ReloadAsset,
     RunEnded,
     RunEnqueued,
+    RunHeldBack,
     RunRefused,
     RunRequest,
     RunRequested,
@@ -347,6 +349,11 @@ class EnqueuerActor(PooledActor):
                 for asset_id in asset_ids:
                     self._around.to_registry(ReloadAsset(asset_id))
                 self._count_duplicate(request, "it was made, or failed, since it was wanted")
+                retry = tuple(want for want in retry if want.asset_id not in asset_ids)
+            case Paused(asset_ids=asset_ids):
+                # They, and what they asked for meanwhile, decide again by what is paused now.
+                self._around.to_registry(RunHeldBack(asset_ids))
+                self._count_duplicate(request, f"paused: {', '.join(asset_ids)}")
                 retry = tuple(want for want in retry if want.asset_id not in asset_ids)
             case LimitReached(limit=limit):
                 self._around.observer.run_delayed(

@@ -15,6 +15,8 @@ from pykka import ActorRef
 
 from actors.catalog.store import ActiveRun, AssetRecord
 from actors.core.graph import AssetNode, AssetSpec, CycleError, Graph, WorkflowSpec
+from actors.core.pauses import EVERYTHING, Pauses, scope_parts
+from actors.core.partitions import Partitioning
 from actors.core.run_queue import RunKey
 from actors.core.state import Cause, UpstreamSnapshot
 from actors.core.waves import wave_below
@@ -30,6 +32,10 @@ from actors.messages import (
     ListAssets,
     Load,
     Look,
+    LookAgain,
+    PauseChanged,
+    PauseEnded,
+    PausesLoaded,
     Refresh,
     ReloadAsset,
     ReportAgain,
@@ -37,6 +43,7 @@ from actors.messages import (
     RestartAsset,
     RunEnded,
     RunEnqueued,
+    RunHeldBack,
     RunRefused,
     RunRequested,
     Settled,
@@ -51,7 +58,7 @@ from actors.messages import (
     WorkflowsLoaded,
     WorkflowUpdated,
 )
-from actors.runtime import PooledActor
+from actors.runtime import PooledActor, TimerHandle
 from actors.surroundings import Surroundings
 
 __all__ = ["GraphRegistryActor", "RegistryMessage", "SpawnAsset"]
@@ -73,6 +80,10 @@ RegistryMessage = (
     | WillBeMade
     | Reported
     | RunRefused
+    | RunHeldBack
+    | PauseChanged
+    | PausesLoaded
+    | PauseEnded
     | ReloadAsset
     | WorkflowsLoaded
     | WorkflowLoaded
@@ -101,8 +112,11 @@ class GraphRegistryActor(PooledActor):
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._wave = 0
         self._is_graph_loaded = False
+        self._loaded_pos = 0
         self._loading = 0
         self._unreported: set[str] = set()
+        self._held_back: set[str] = set()
+        self._pause_timer: TimerHandle | None = None
 
     def on_start(self) -> None:
         self._around.catalog.load_workflows(self.actor_ref)
@@ -129,6 +143,17 @@ class GraphRegistryActor(PooledActor):
                 self._around.to_enqueuer(message)
             case RunRefused():
                 self._on_run_refused(message)
+            case PauseChanged():
+                self._around.catalog.load_pauses(self.actor_ref)
+            case RunHeldBack():
+                self._held_back.update(message.asset_ids)
+                self._around.catalog.load_pauses(self.actor_ref)
+            case PausesLoaded():
+                held_back, self._held_back = self._held_back, set()
+                self._take_pauses(message.pauses, "pause changed", held_back)
+            case PauseEnded():
+                now_ms = self._around.clock.now_ms()
+                self._take_pauses(self._around.pauses.without_ended(now_ms), "pause ended")
             case ReloadAsset():
                 self._load([message.asset_id])
             case AssetsLoaded():
@@ -204,7 +229,7 @@ class GraphRegistryActor(PooledActor):
         self._tell(found.asset_id, WaveBegan(found.partition_key, self._wave))
 
     def _on_run_enqueued(self, news: RunEnqueued) -> None:
-        if news.run_id in self._ended:
+        if news.run_id in self._ended or news.pos <= self._loaded_pos:
             return
         self._active[news.workflow_slug, news.partition_key] = (news.run_id, news.pos)
         self._around.to_enqueuer(news)
@@ -245,6 +270,7 @@ class GraphRegistryActor(PooledActor):
     # -- the graph ---------------------------------------------------------------------------------------------------
 
     def _on_workflows_loaded(self, loaded: WorkflowsLoaded) -> None:
+        self._take_pauses(loaded.pauses, "pause changed")
         found = {workflow.slug: workflow for workflow in loaded.workflows}
         touched: set[str] = set()
         for slug in [slug for slug in self._graph.workflows if slug not in found]:
@@ -254,14 +280,19 @@ class GraphRegistryActor(PooledActor):
             if self._graph.workflows.get(slug) != workflow:
                 touched |= self._put(workflow, "updated" if self._is_graph_loaded else "loaded")
         self._around.to_enqueuer(WorkflowsKnown(dict(self._graph.workflows), is_complete=True))
+        if not self._is_graph_loaded:
+            # Runs that were active then are in what was loaded; older news of them is late.
+            self._loaded_pos = loaded.pos
         self._is_graph_loaded = True
         self._settle(touched)
         self._reconcile(loaded.active, loaded.pos)
         self._around.timers.tell_at(self._around.clock.now_ms() + self._refresh_ms, self.actor_ref, Refresh())
 
     def _change(self, slug: str, workflow: WorkflowSpec | None) -> None:
-        if self._graph.workflows.get(slug) == workflow:
+        previous = self._graph.workflows.get(slug)
+        if previous == workflow:
             return
+        before = self._partitionings(previous, workflow)
         if workflow is None:
             touched = self._graph.remove(slug)
             self._around.observer.workflow_changed(slug=slug, change="removed")
@@ -269,6 +300,16 @@ class GraphRegistryActor(PooledActor):
             touched = self._put(workflow, "updated")
         self._around.to_enqueuer(WorkflowsKnown({slug: self._graph.workflows.get(slug)}, is_complete=False))
         self._settle(touched)
+        # Which of their partitions an upstream concerns may differ now.
+        after = self._partitionings(previous, workflow)
+        below = {c for a in before if before[a] != after[a] and (n := self._graph.node(a)) for c in n.consumers}
+        self._load(sorted(c for c in below.difference(touched) if c in self._refs))
+
+    def _partitionings(self, *workflows: WorkflowSpec | None) -> dict[str, Partitioning | None]:
+        """Of every asset that these workflows make or read: how it is partitioned, as the graph has it now."""
+        asset_ids = {a for w in workflows if w is not None for a in (*(s.asset_id for s in w.assets), *w.consumed)}
+        nodes = {asset_id: self._graph.node(asset_id) for asset_id in asset_ids}
+        return {asset_id: node.partitioning if node else None for asset_id, node in nodes.items()}
 
     def _put(self, workflow: WorkflowSpec, change: str) -> frozenset[str]:
         try:
@@ -313,6 +354,46 @@ class GraphRegistryActor(PooledActor):
             if run.run_id not in self._ended:
                 self._active.setdefault((run.workflow_slug, run.partition_key), (run.run_id, pos))
 
+    # -- pauses ------------------------------------------------------------------------------------------------------
+
+    def _take_pauses(self, pauses: Pauses, cause: str, also: Iterable[str] = ()) -> None:
+        """Replace what is paused; the assets that it concerns, and `also` these, look again.
+
+        Those that go on have the upstreams report first, as after a start: what one pause held back runs in order (L4).
+        """
+        scopes = self._around.pauses.scopes_changed(pauses)
+        self._around.pauses = pauses
+        self._arm_pause_end()
+        concerned = {*also, *self._concerned(scopes)}.intersection(self._refs)
+        now_ms = self._around.clock.now_ms()
+        asked_again: frozenset[str] = frozenset()
+        for asset_id in sorted(concerned):
+            node = self._graph.node(asset_id)
+            if node is None or node.spec is None:
+                continue
+            awaits: frozenset[str] = frozenset()
+            if pauses.paused_until(asset_id, node.spec.workflow_slug, now_ms) is None:
+                awaits = self._reporting(node.spec)
+                asked_again |= awaits - concerned
+            self._tell(asset_id, LookAgain(f"{cause}: {', '.join(sorted(scopes)) or asset_id}", awaits))
+        for upstream_id in sorted(asked_again):
+            self._tell(upstream_id, ReportAgain())
+
+    def _concerned(self, scopes: frozenset[str]) -> Iterable[str]:
+        if EVERYTHING in scopes:
+            return self._refs
+        found: list[str] = []
+        for kind, name in map(scope_parts, scopes):
+            found += [spec.asset_id for spec in self._made_by(name)] if kind == "workflow" else [name]
+        return found
+
+    def _arm_pause_end(self) -> None:
+        if self._pause_timer is not None:
+            self._pause_timer.cancel()
+        at_ms = self._around.pauses.next_end_ms()
+        timers = self._around.timers
+        self._pause_timer = timers.tell_at(at_ms, self.actor_ref, PauseEnded()) if at_ms is not None else None
+
     # -- asset actors ------------------------------------------------------------------------------------------------
 
     def _load(self, asset_ids: list[str]) -> None:
@@ -337,7 +418,7 @@ class GraphRegistryActor(PooledActor):
             runs = active.get(node.spec.workflow_slug, {})
             awaits: frozenset[str] = frozenset()
             if asset_id in self._unreported:
-                awaits = frozenset(u for u in node.spec.considered if u in self._refs and self._may_be_made(u))
+                awaits = self._reporting(node.spec)
                 asked_again |= awaits - self._unreported
             self._tell(
                 asset_id,
@@ -354,6 +435,10 @@ class GraphRegistryActor(PooledActor):
         self._unreported.difference_update(loaded.asset_ids)
         for upstream_id in sorted(asked_again):
             self._tell(upstream_id, ReportAgain())
+
+    def _reporting(self, spec: AssetSpec) -> frozenset[str]:
+        """The upstreams that can say what they are about to re-make."""
+        return frozenset(u for u in spec.considered if u in self._refs and self._may_be_made(u))
 
     def _may_be_made(self, asset_id: str) -> bool:
         node = self._graph.node(asset_id)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal, TypeAlias, get_args
 
-from pydantic import Field, JsonValue, StrictBool, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, JsonValue, StrictBool, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from actors.catalog.declarations import FreshnessSection
@@ -32,6 +32,7 @@ from actors.catalog.run_events import (
 from actors.catalog.sections import AssetId, Label
 from actors.catalog.wire import (
     SCHEMA_VERSION,
+    ComingTimeMs,
     PartitionKey,
     TimeMs,
     Version,
@@ -40,6 +41,7 @@ from actors.catalog.wire import (
     example_config,
 )
 from actors.core.freshness import ExpiryReason
+from actors.core.pauses import MAX_REASON, check_scope
 
 __all__ = [
     "EVENT_ADAPTER",
@@ -50,6 +52,7 @@ __all__ = [
     "Dismissed",
     "Event",
     "EventInvalid",
+    "PauseChanged",
     "RunCanceled",
     "RunEnqueued",
     "RunFailed",
@@ -162,11 +165,32 @@ class WorkflowUpdated(WireEvent):
     content_hash: Annotated[str, Field(max_length=200)] | None = None
 
 
+class PauseChanged(WireEvent):
+    """What starts by itself in `scope` (`all`, `workflow:SLUG` or `asset:ID`) is held back, or goes on (not `paused`).
+
+    Without `until` it is held back until it goes on by hand; a pause that ends at its time ends without an event.
+    """
+
+    model_config = example_config(
+        type="pause.changed",
+        scope="workflow:orders-daily",
+        paused=True,
+        until="2026-11-23T12:00:00.000Z",
+        reason="the warehouse is being moved",
+    )
+    type: Literal["pause.changed"] = "pause.changed"
+    scope: Annotated[str, AfterValidator(check_scope)]
+    paused: StrictBool
+    until_ms: ComingTimeMs | None = None
+    reason: Annotated[str, Field(max_length=MAX_REASON)] | None = None
+
+
 Event: TypeAlias = (
     AssetProduced
     | AssetExpired
     | AssetResumed
     | WorkflowUpdated
+    | PauseChanged
     | RunRequested
     | RunEnqueued
     | RunStarted

@@ -30,10 +30,12 @@ from actors.catalog.store import (
 )
 from actors.core.freshness import Expiry
 from actors.core.partitions import PartitionKeyError
+from actors.core.pauses import Pauses
 from actors.execution.launcher import LaunchFailed, RunLauncher, RunOrder
 from actors.execution.parameters import run_parameters
 from actors.messages import (
     AssetsLoaded,
+    PausesLoaded,
     QueuedRunLoaded,
     RunRequest,
     RunsAnswered,
@@ -105,6 +107,9 @@ class CatalogGateway:
         self._definitions.pop(slug, None)
         self._reads.put(partial(self._load_workflow, slug, receiver))
 
+    def load_pauses(self, receiver: Receiver) -> None:
+        self._reads.put(partial(self._load_pauses, receiver))
+
     def load_assets(self, asset_ids: Sequence[str], upstream_ids: Sequence[str], receiver: Receiver) -> None:
         self._reads.put(partial(self._load_assets, tuple(asset_ids), tuple(upstream_ids), receiver))
 
@@ -129,7 +134,8 @@ class CatalogGateway:
         definitions = self._store.workflows()
         self._definitions = {definition.slug: definition for definition in definitions}
         active = self._store.active_runs()
-        _tell(receiver, WorkflowsLoaded(tuple(d.to_spec() for d in definitions), tuple(active), pos))
+        specs = tuple(definition.to_spec() for definition in definitions)
+        _tell(receiver, WorkflowsLoaded(specs, tuple(active), pos, self._pauses()))
 
     def _load_workflow(self, slug: str, receiver: Receiver) -> None:
         definition = self._store.workflow(slug)
@@ -138,6 +144,12 @@ class CatalogGateway:
         else:
             self._definitions[slug] = definition
         _tell(receiver, WorkflowLoaded(slug, definition.to_spec() if definition else None))
+
+    def _load_pauses(self, receiver: Receiver) -> None:
+        _tell(receiver, PausesLoaded(self._pauses()))
+
+    def _pauses(self) -> Pauses:
+        return Pauses(self._store.pauses(self._clock.now_ms()))
 
     def _load_assets(self, asset_ids: tuple[str, ...], upstream_ids: tuple[str, ...], receiver: Receiver) -> None:
         pos = self._store.position()

@@ -11,6 +11,7 @@
 `P:run:ID`             hash     one run
 `P:steps:ID`           hash     `step:S` → JSON, `rank:S` → its place
 `P:produced:ID`        hash     step, asset, partition → what the run recorded
+`P:pauses`             hash     scope (`all`, `workflow:SLUG`, `asset:ID`) → what is paused (JSON)
 `P:runs`               zset     every run by creation
 `P:queued`             zset     runs that were asked for by hand and are not claimed yet
 `P:ended`              zset     runs that are over, by their end; the oldest are dropped
@@ -36,7 +37,7 @@ UNIT: Final = "\x1f"
 
 _TAKEN: Final = frozenset(
     [
-        *("workflows", "workflow-sources", "parameters", "counters", "asset", "history", "seen"),
+        *("workflows", "workflow-sources", "parameters", "counters", "asset", "history", "seen", "pauses"),
         *("run", "steps", "produced", "runs", "queued", "ended", "claims", "active"),
         *("service", "control"),
     ]
@@ -86,6 +87,10 @@ class Keys:
     @property
     def counters(self) -> str:
         return f"{self.prefix}:counters"
+
+    @property
+    def pauses(self) -> str:
+        return f"{self.prefix}:pauses"
 
     @property
     def runs(self) -> str:

@@ -22,6 +22,8 @@ def news_of(event: events.Event, pos: int) -> messages.StreamNews | None:
             return messages.AssetResumed(event.asset_id, event.partition_key, pos)
         case events.WorkflowUpdated():
             return messages.WorkflowUpdated(event.slug, pos)
+        case events.PauseChanged():
+            return messages.PauseChanged(event.scope, pos)
         case events.RunRequested():
             return messages.RunRequested(event.run_id, pos)
         case events.RunEnqueued():

@@ -25,6 +25,9 @@ class CatalogPort(Protocol):
     def load_workflow(self, slug: str, receiver: Receiver) -> None:
         """Answers `WorkflowLoaded`."""
 
+    def load_pauses(self, receiver: Receiver) -> None:
+        """Answers `PausesLoaded`."""
+
     def load_assets(self, asset_ids: Sequence[str], upstream_ids: Sequence[str], receiver: Receiver) -> None:
         """Answers `AssetsLoaded` with the records of both."""
 

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 from actors.catalog.definitions import WorkflowDefinition
 from actors.core.freshness import ExpiryReason, FreshnessPolicy
+from actors.core.pauses import Pause
 from actors.core.state import Dismissal, FailureRecord, Materialization
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Limits",
     "NewMaterialization",
     "NewRun",
+    "Paused",
     "Produced",
     "PutResult",
     "Recorded",
@@ -206,13 +208,20 @@ class BasisOutdated:
 
 
 @dataclass(frozen=True, slots=True)
+class Paused:
+    """These assets, which ask for the run, are paused."""
+
+    asset_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Gone:
     """A queued run that was canceled, or whose workflow was removed, before it could be claimed."""
 
     reason: str
 
 
-SubmitOutcome = Submitted | Busy | LimitReached | BasisOutdated | Gone
+SubmitOutcome = Submitted | Busy | LimitReached | BasisOutdated | Paused | Gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,9 +349,28 @@ class Store(Protocol):
     def position(self) -> int:
         """The place of the last event in the stream: what is read afterwards holds all that was told up to it."""
 
+    # pauses
+    def pause(self, scope: str, until_ms: int | None, reason: str | None, now_ms: int) -> Pause:
+        """Hold back what starts by itself in `scope` (`all`, `workflow:SLUG`, `asset:ID`), in place of a pause of that
+        scope, and append `pause.changed`.
+
+        Raises:
+            ValueError: the scope or the reason cannot be used, or `until_ms` is not to come.
+        """
+
+    def unpause(self, scope: str, now_ms: int) -> bool:
+        """End a pause and append `pause.changed`; False if there was none, or it had ended by itself.
+
+        Raises:
+            ValueError: the scope is none.
+        """
+
+    def pauses(self, now_ms: int) -> dict[str, Pause]:
+        """Those that hold, by scope."""
+
     # runs
     def submit(self, runs: Sequence[NewRun]) -> list[SubmitOutcome]:
-        """Claim and create each run that claim, limits and basis allow; one atomic step each, one round trip.
+        """Claim and create each run that claim, limits, pauses and basis allow; one atomic step each, one round trip.
 
         A submitted run is audited and `workflow.run.enqueued` is appended. A `run_id` that is already `queued` (asked
         for by hand) is turned into `enqueued` with the same checks, keeping its parameters and trigger.

@@ -23,6 +23,7 @@ from actors.core.key_format import flaw_of
 
 __all__ = [
     "SCHEMA_VERSION",
+    "ComingTimeMs",
     "PartitionKey",
     "ScriptTimeMs",
     "TimeMs",
@@ -57,6 +58,13 @@ def _script_time(value: Any, info: ValidationInfo) -> Any:
     return value if isinstance(value, int) else _time(value, info)
 
 
+def _coming_time(value: Any, info: ValidationInfo) -> Any:
+    """A time that may lie far in the future: it is a plan, and no clock can be blamed for it."""
+    if isinstance(value, str):
+        return parse_iso_ms(value)
+    return _time(value, info)
+
+
 def _partition_key(key: str) -> str:
     if flaw := flaw_of(key):
         raise ValueError(f"partition key {key[:40]!r} {flaw}")
@@ -69,6 +77,7 @@ _SCHEMA: Final = WithJsonSchema({"type": "string", "format": "date-time"})
 
 TimeMs = Annotated[int, _IN_PYTHON, BeforeValidator(_time), _ON_THE_WIRE, _SCHEMA]
 ScriptTimeMs = Annotated[int, _IN_PYTHON, BeforeValidator(_script_time), _ON_THE_WIRE, _SCHEMA]
+ComingTimeMs = Annotated[int, _IN_PYTHON, BeforeValidator(_coming_time), _ON_THE_WIRE, _SCHEMA]
 PartitionKey = Annotated[str, AfterValidator(_partition_key)]
 Version = Annotated[int, Field(strict=True, ge=1)]
 Versions = dict[AssetId, Annotated[int, Field(strict=True, ge=0)]]

@@ -165,7 +165,7 @@ def staleness(spec: AssetSpec, state: PartitionState, now_ms: int) -> Staleness:
 def decide(
     spec: AssetSpec | None, state: PartitionState, defaults: Defaults, now_ms: int, pause: Pause | None = None
 ) -> Decision:
-    """The answer for one partition at `now_ms`, always with its reason. `pause` is the one that holds its asset back."""
+    """The answer for one partition at `now_ms`, always with its reason; `pause` is what holds its asset back."""
     if spec is None:
         return Skip(Reason.NO_PRODUCER)
     stale = staleness(spec, state, now_ms)

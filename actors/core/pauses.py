@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from actors.core.key_format import flaw_of
 
-__all__ = ["EVERYTHING", "MAX_REASON", "Pause", "Pauses", "asset_scope", "check_scope", "workflow_scope"]
+__all__ = ["EVERYTHING", "MAX_REASON", "Pause", "Pauses", "asset_scope", "check_scope", "scope_parts", "workflow_scope"]
 
 EVERYTHING = "all"
 MAX_REASON = 200
@@ -37,6 +37,12 @@ def check_scope(scope: str) -> str:
         if scope.startswith(kind) and flaw_of(scope.removeprefix(kind)) is None:
             return scope
     raise ValueError(f"{scope[:100]!r} is no scope of a pause; write all, workflow:SLUG or asset:ID")
+
+
+def scope_parts(scope: str) -> tuple[str, str]:
+    """Kind and name: `("all", "")`, `("workflow", slug)` or `("asset", id)`."""
+    kind, _, name = scope.partition(":")
+    return kind, name
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ __all__ = [
     "asset_expired",
     "asset_produced",
     "asset_resumed",
+    "begin",
     "merge_loaded",
     "run_ended",
     "run_enqueued",
@@ -175,6 +176,15 @@ def announce(state: PartitionState, wave: int) -> None:
     state.owed_wave = max(state.owed_wave, wave)
     if state.since_wave is None:
         state.since_wave = wave
+
+
+def begin(state: PartitionState) -> None:
+    """All that was announced before the first decision counts as one wave, whatever the numbers of its parts.
+
+    Each upstream announces what it will re-make by itself when a start, or the end of a pause, lets it.
+    """
+    if state.since_wave is not None and state.pending:
+        state.since_wave = max(state.since_wave, *(first for first, _ in state.pending.values()))
 
 
 def asked_for_run(state: PartitionState) -> None:

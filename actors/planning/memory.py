@@ -31,6 +31,7 @@ from actors.catalog.store import (
     Submitted,
 )
 from actors.core.freshness import ExpiryReason
+from actors.core.pauses import Pause
 from actors.core.state import FailureRecord
 from actors.messages import (
     AssetExpired,
@@ -72,11 +73,13 @@ class MemoryStore:
         workflows: Sequence[WorkflowDefinition] = (),
         assets: Mapping[str, AssetRecord] | None = None,
         runs: Sequence[RunRecord] = (),
+        pauses: Mapping[str, Pause] | None = None,
         pos: int = 0,
     ) -> None:
         self._clock = clock
         self._workflows = {definition.slug: definition for definition in workflows}
         self._assets = MemoryAssets(assets or {})
+        self._pauses = dict(pauses or {})
         self._runs: dict[str, _Run] = {}
         self._claims: dict[tuple[str, str | None], str] = {}
         self._seen: dict[str, tuple[int, bool]] = {}
@@ -95,6 +98,9 @@ class MemoryStore:
     def parameters_of(self, partitions: Sequence[tuple[str, str]]) -> list[JsonObject]:
         """None for any: what users gave for a partition reaches its runs, and no decision."""
         return [{} for _ in partitions]
+
+    def pauses(self, now_ms: int) -> dict[str, Pause]:
+        return {scope: pause for scope, pause in self._pauses.items() if pause.holds(now_ms)}
 
     # -- materializations --------------------------------------------------------------------------------------------
 

@@ -91,7 +91,12 @@ def make_plan(
     """
     clock = VirtualClock(now_ms)
     store = MemoryStore(
-        clock, workflows=snapshot.workflows, assets=snapshot.assets, runs=snapshot.runs, pos=snapshot.pos
+        clock,
+        workflows=snapshot.workflows,
+        assets=snapshot.assets,
+        runs=snapshot.runs,
+        pauses=snapshot.pauses,
+        pos=snapshot.pos,
     )
     runs = RehearsedRuns(store, clock, snapshot.run_time, most_planned=most_runs)
     lost = 0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median_low
 
 from actors.catalog.definitions import WorkflowDefinition
 from actors.catalog.store import AssetRecord, RunRecord, RunStatus, Store
+from actors.core.pauses import Pause
 
 __all__ = ["ASSUMED_MS", "RunTime", "Snapshot", "read_snapshot", "run_times"]
 
@@ -38,6 +39,7 @@ class Snapshot:
     run_times: Mapping[str, RunTime]
     pos: int
     is_moving: bool
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
 
     def run_time(self, slug: str) -> RunTime:
         return self.run_times.get(slug, RunTime())
@@ -74,6 +76,8 @@ def _read(store: Store, *, is_last: bool) -> Snapshot | None:
     named = {asset.asset_id for w in workflows for asset in w.to_spec().assets}
     consumed = {asset_id for w in workflows for asset_id in w.to_spec().consumed}
     assets = store.read_assets(sorted({*store.asset_ids(), *named, *consumed}))
+    # Those that have ended too: the plan has a clock of its own.
+    pauses = store.pauses(0)
     times = run_times(store.runs(status=RunStatus.SUCCEEDED, limit=RUNS_READ))
     is_moving = store.position() != pos
     if is_moving and not is_last:
@@ -85,4 +89,5 @@ def _read(store: Store, *, is_last: bool) -> Snapshot | None:
         run_times=times,
         pos=pos,
         is_moving=is_moving,
+        pauses=pauses,
     )

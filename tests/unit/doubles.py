@@ -32,11 +32,14 @@ from actors.core.backoff import BackoffPolicy, FailureBudget
 from actors.core.decide import Decision, Defaults, Reason
 from actors.core.freshness import Expiry
 from actors.core.graph import WorkflowSpec
+from actors.core.pauses import Pause, Pauses
 from actors.core.state import Dismissal, FailureRecord, Materialization
 from actors.messages import (
     AssetExpired,
     AssetProduced,
     AssetsLoaded,
+    PauseChanged,
+    PausesLoaded,
     QueuedRunLoaded,
     RunEnded,
     RunEnqueued,
@@ -68,6 +71,7 @@ class MemoryCatalog:
         self.is_slow = False  # what is found travels until `answer` is called again
         self._questions: deque[Callable[[], None]] = deque()
         self.workflows: dict[str, WorkflowSpec] = {}
+        self.pauses: dict[str, Pause] = {}
         self.latest: dict[Key, Materialization] = {}
         self.failures: dict[Key, FailureRecord] = {}
         self.dismissals: dict[Key, Dismissal] = {}
@@ -83,10 +87,13 @@ class MemoryCatalog:
     # -- what is asked ------------------------------------------------------------------------------------------------
 
     def load_workflows(self, receiver: ActorRef[Any]) -> None:
-        self._ask(receiver, lambda: WorkflowsLoaded(tuple(self.workflows.values()), self._active(), self._pos))
+        self._ask(receiver, self._workflows_loaded)
 
     def load_workflow(self, slug: str, receiver: ActorRef[Any]) -> None:
         self._ask(receiver, lambda: WorkflowLoaded(slug, self.workflows.get(slug)))
+
+    def load_pauses(self, receiver: ActorRef[Any]) -> None:
+        self._ask(receiver, lambda: PausesLoaded(Pauses(dict(self.pauses))))
 
     def load_assets(self, asset_ids: Sequence[str], upstream_ids: Sequence[str], receiver: ActorRef[Any]) -> None:
         def loaded() -> AssetsLoaded:
@@ -189,6 +196,14 @@ class MemoryCatalog:
         self._pos += 1
         return self._pos
 
+    def pause(self, scope: str, until_ms: int | None = None) -> None:
+        self.pauses[scope] = Pause(scope, self._clock.now_ms(), until_ms)
+        self.stream.append(PauseChanged(scope, self.next_pos()))
+
+    def unpause(self, scope: str) -> None:
+        del self.pauses[scope]
+        self.stream.append(PauseChanged(scope, self.next_pos()))
+
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _ask(self, receiver: ActorRef[Any], answer: Callable[[], object]) -> None:
@@ -202,6 +217,9 @@ class MemoryCatalog:
             self._questions.append(partial(receiver.tell, found))
         else:
             receiver.tell(found)
+
+    def _workflows_loaded(self) -> WorkflowsLoaded:
+        return WorkflowsLoaded(tuple(self.workflows.values()), self._active(), self._pos, Pauses(dict(self.pauses)))
 
     def _active(self) -> tuple[ActiveRun, ...]:
         return tuple(

@@ -36,6 +36,22 @@ local function asset_field(asset_id, kind, partition)
   return text and cjson.decode(text) or nil
 end
 
+-- Whether the pause of a scope holds at a time.
+local function pause_holds(scope, now_ms)
+  local text = redis.call('HGET', key('pauses'), scope)
+  local until_ms = text and cjson.decode(text).untilMs
+  return text and (not until_ms or until_ms > now_ms)
+end
+
+-- Drops the pauses that ended before `args.forgetMs`.
+local function forget_pauses()
+  for _, scope in ipairs(redis.call('HKEYS', key('pauses'))) do
+    if not pause_holds(scope, args.forgetMs) then
+      redis.call('HDEL', key('pauses'), scope)
+    end
+  end
+end
+
 local function publish(event_type, data, ...)
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', args.eventsLimit, '*', 'type', event_type, 'data', data, ...)
 end

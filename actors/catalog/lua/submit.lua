@@ -5,7 +5,8 @@
 --             fields [name, value, ...] of the run's hash, pools [names], poolsText, upstreamsText (JSON texts),
 --             basis [{assetId, partition, version, failures}], maxRuns, poolLimits [{name, max}], eventType,
 --             eventData (JSON text), eventsLimit, auditLimit; maybe maxWorkflowRuns, audit (JSON text of the trigger)
--- returns     {'submitted', run id} | {'busy', run id} | {'limit', name} | {'outdated', asset ids...} | {'gone', reason}
+-- returns     {'submitted', run id} | {'busy', run id} | {'limit', name} | {'outdated', asset ids...} |
+--             {'paused', asset ids...} | {'gone', reason}
 -- atomic      every check together with the claim: two submits of one run key cannot both pass, limits cannot be exceeded
 local run_key = key('run', args.runId)
 local known = redis.call('HMGET', run_key, 'status', 'workflow', 'partition')
@@ -35,6 +36,19 @@ for _, basis in ipairs(args.basis) do
 end
 if #outdated > 0 then
   return {'outdated', unpack(outdated)}
+end
+
+-- Assets ask; who asks by hand passes through.
+local paused = {}
+local is_everything_paused = pause_holds('all', args.createdAtMs)
+local is_workflow_paused = pause_holds('workflow:' .. workflow, args.createdAtMs)
+for _, basis in ipairs(args.basis) do
+  if is_everything_paused or is_workflow_paused or pause_holds('asset:' .. basis.assetId, args.createdAtMs) then
+    paused[#paused + 1] = basis.assetId
+  end
+end
+if #paused > 0 then
+  return {'paused', unpack(paused)}
 end
 
 local claim = workflow .. UNIT .. partition
