@@ -1,0 +1,99 @@
+"""Every example can be read by what it is an example for."""
+
+from __future__ import annotations
+
+import ast
+import json
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from actors.catalog.declarations import AssetDeclaration
+from actors.catalog.definitions import parse_definition
+from actors.catalog.documents import Format
+from actors.catalog.events import AssetProduced, parse_entry
+from actors.catalog.sections import Section
+from actors.catalog.store import RunRecord, RunStatus
+from actors.core.graph import AssetSpec, WorkflowSpec
+from actors.core.partitions import DynamicPartitioning
+from actors.execution.jobs import JobRegistry
+from actors.execution.results import materializations
+from actors.settings import load_settings
+from tests.unit.docs.markdown import ROOT, Block, all_blocks, blocks
+
+OUTSIDE = ROOT / "docs" / "how-to" / "events-from-outside.md"
+DECLARED = frozenset({"freshness", "partitioning", "autoMaterialize"})
+
+
+def name(block: Block) -> str:
+    return block.name
+
+
+@pytest.mark.parametrize("block", all_blocks("json", "yaml"), ids=name)
+def test_json_and_yaml(block: Block) -> None:
+    form: Format = "yaml" if block.language == "yaml" else "json"
+    value: Any = yaml.safe_load(block.text) if form == "yaml" else json.loads(block.text)
+    if "steps" in value and "slug" in value:
+        assert parse_definition(block.text, source=block.name, format=form).warnings() == ()
+    elif value.keys() <= DECLARED:
+        assert_known(AssetDeclaration.model_validate({"assetId": "example", **value}))
+    elif "assets" in value:
+        check_result(value)
+    elif "expiresAt" in value:
+        parse_entry({b"type": b"asset.expired", b"data": block.text.encode()})
+    else:
+        # A line of the log, or a trigger: what the service writes.
+        assert value.keys() & {"event", "reason"}
+
+
+@pytest.mark.parametrize("block", all_blocks("toml"), ids=name)
+def test_toml(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "example.toml"
+    file.write_text(block.text, encoding="utf-8")
+    if "jobs" in tomllib.loads(block.text):
+        assert JobRegistry.load(tmp_path).problems == ()
+    else:
+        load_settings([file], {})
+
+
+@pytest.mark.parametrize("block", all_blocks("python"), ids=name)
+def test_python(block: Block) -> None:
+    compile(block.text, block.name, "exec")
+
+
+def test_the_event_for_the_stream_is_one() -> None:
+    (block,) = [b for b in blocks(OUTSIDE) if "xadd" in b.text]
+    assignment = next(
+        node
+        for node in ast.parse(block.text).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "event"
+    )
+    event = eval(ast.unparse(assignment.value), {"datetime": datetime, "UTC": UTC})
+    parsed = parse_entry({b"type": b"asset.produced", b"data": json.dumps(event).encode()})
+    assert isinstance(parsed, AssetProduced)
+    assert json.loads(parsed.model_dump_json(by_alias=True)).keys() >= event.keys()
+
+
+def assert_known(section: Section) -> None:
+    """No key of the example is one that is merely kept."""
+    assert not section.model_extra, f"{type(section).__name__} does not know {section.model_extra}"
+    for field in type(section).model_fields:
+        value = getattr(section, field)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, Section):
+                assert_known(item)
+
+
+def check_result(result: dict[str, Any]) -> None:
+    made = {entry["assetId"]: "partitionKey" in entry for entry in result["assets"]}
+    specs = tuple(
+        AssetSpec(asset_id, "w", "s", partitioning=DynamicPartitioning() if sliced else None)
+        for asset_id, sliced in made.items()
+    )
+    run = RunRecord("run-1", "w", None, RunStatus.RUNNING, {}, {}, 0)
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    assert materializations(result, spec=WorkflowSpec("w", assets=specs), step_id="s", run=run, ended_at_ms=now_ms)
