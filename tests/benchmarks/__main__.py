@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks NAME [--json] [--scale X]`: run one, or `all`, each in a process of its own."""
+"""`python -m tests.benchmarks NAME [--json] [--scale X] [--million]`: run one, or `all`, each in a process."""
 
 from __future__ import annotations
 
@@ -50,12 +50,13 @@ def main() -> None:
     parser.add_argument("name", choices=[*benchmarks, "all"], metavar="NAME", help="which one, or all")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--scale", type=float, default=1.0, help="multiply the sizes (default 1)")
+    parser.add_argument("--million", action="store_true", help="memory: start a million assets too")
     chosen = parser.parse_args()
     if chosen.name == "all":
         results = {name: run_apart(name, chosen.scale) for name in benchmarks}
         output = json.dumps(results) if chosen.json else as_table(results)
     else:
-        result = benchmarks[chosen.name].run(Options(scale=chosen.scale))
+        result = benchmarks[chosen.name].run(Options(scale=chosen.scale, million=chosen.million))
         output = json.dumps(result) if chosen.json else as_table({chosen.name: result})
     sys.stdout.write(output + "\n")
 

@@ -28,6 +28,8 @@ class Options:
 
     scale: float = 1.0
     """Multiplies the sizes; below 1 for a quick look, and for the tests of the benchmarks."""
+    million: bool = False
+    """Also run the part of `memory` that starts a million actors."""
 
     def scaled(self, size: int) -> int:
         """`size` times the scale, at least 1."""

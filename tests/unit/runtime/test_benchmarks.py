@@ -12,7 +12,7 @@ from tests.benchmarks.common import Options, discover
 
 PROMISED = {
     "mailbox": {"pooled_5000_per_second", "pooled_100000_per_second", "threading_5000_per_second", "ratio_5000"},
-    "memory_bare": {"actors", "bytes_per_actor", "threads"},
+    "memory": {"actors", "bytes_per_actor", "bytes_per_asset", "threads"},
     "timers": {"armed", "arm_per_second", "cancel_per_second", "left_armed"},
 }
 
@@ -29,7 +29,7 @@ def test_timers_that_were_all_cancelled_leave_none() -> None:
 
 
 def test_the_command_prints_one_json_object() -> None:
-    command = [sys.executable, "-m", "tests.benchmarks", "memory_bare", "--json", "--scale", "0.001"]
+    command = [sys.executable, "-m", "tests.benchmarks", "memory", "--json", "--scale", "0.001"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert json.loads(done.stdout)["actors"] == 100
 
@@ -38,4 +38,4 @@ def test_the_command_names_the_benchmarks_when_it_does_not_know_one() -> None:
     command = [sys.executable, "-m", "tests.benchmarks", "no_such_thing"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2
-    assert "memory_bare" in done.stderr
+    assert "memory" in done.stderr
