@@ -46,6 +46,7 @@ class Oracle:
         self.garbage = 0
         self.dead_letters = 0
         self.submissions = 0
+        self.pauses: dict[str, int | None] = {}
 
     def definition_changed(self, slug: str) -> None:
         """What a run of this workflow was needed for can no longer be told from the scenario alone."""
@@ -77,6 +78,7 @@ class Oracle:
         is_auto = run.trigger["type"] == "auto-materialize"
         needed = self._is_needed(run) if is_auto else True
         suspended = self._suspended(run) if is_auto else None
+        paused = self._paused(run) if is_auto else None
         (outcome,) = self._store.submit([run])
         if not isinstance(outcome, Submitted):
             return outcome
@@ -87,6 +89,8 @@ class Oracle:
             )
         if suspended is not None:
             raise LawBroken(f"L7: {run.run_id} was started although {suspended} is suspended")
+        if paused is not None:
+            raise LawBroken(f"L9: {run.run_id} was started for {paused}, which is paused")
         self._check_limits()
         if is_auto:
             self._check_explained(run)
@@ -153,7 +157,21 @@ class Oracle:
                 return asset_id
         return None
 
+    def _paused(self, run: NewRun) -> str | None:
+        """An asset that calls for the run although it is paused."""
+        now_ms = self._clock.now_ms()
+        for asset_id in cast("list[str]", run.trigger.get("assets") or [run.trigger["assetId"]]):
+            for scope in ("all", f"workflow:{run.workflow_slug}", f"asset:{asset_id}"):
+                if scope in self.pauses and ((until_ms := self.pauses[scope]) is None or now_ms < until_ms):
+                    return asset_id
+        return None
+
     # -- when all is still -------------------------------------------------------------------------------------------
+
+    def check_nothing_made(self) -> None:
+        """L9: all is paused, and nothing was made."""
+        if self._made:
+            raise LawBroken(f"L9: all is paused, and {self._made} was made")
 
     def check_calm_update(self, action: Action) -> None:
         """L4: without faults one update makes everything below it once, and nothing else."""

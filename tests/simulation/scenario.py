@@ -154,7 +154,7 @@ def _asset(rng: Random, asset_id: str, upstreams: tuple[str, ...], *, is_calm: b
     )
 
 
-_CALM = ("emit",)
+_CALM = ("emit", "emit", "emit", "hold")
 _WILD = (
     *("emit",) * 8,
     *("wait",) * 3,
@@ -162,6 +162,7 @@ _WILD = (
     *("poison_asset", "poison_registry", "poison_enqueuer"),
     *("garbage", "expire", "expire", "trigger", "cancel", "resume", "late", "twice"),
     *("change", "remove", "jump"),
+    *("pause", "pause", "unpause"),
 )
 
 
@@ -170,10 +171,15 @@ def _action(rng: Random, workflows: tuple[Workflow, ...], *, is_calm: bool) -> A
     asset = rng.choice(workflow.assets)
     key = key_for(rng, asset.kind)
     match rng.choice(_CALM if is_calm else _WILD):
-        case "emit":
+        case "emit" | "hold" as kind:
             sources = [a for w in workflows for a in w.assets if not a.upstreams]
             chosen = rng.choice(sources) if is_calm or rng.random() < 0.8 else asset
-            return Action("emit", (chosen.asset_id, key_for(rng, chosen.kind)))
+            if kind == "hold":
+                return Action(kind, (chosen.asset_id, None, rng.choice((None, 5_000))))
+            return Action(kind, (chosen.asset_id, key_for(rng, chosen.kind)))
+        case "pause" | "unpause" as kind:
+            scope = rng.choice(("all", f"workflow:{workflow.slug}", f"asset:{asset.asset_id}"))
+            return Action(kind, (scope, rng.choice((None, 1_000, 30_000))) if kind == "pause" else (scope,))
         case "wait":
             return Action("wait", (rng.choice((100, 2_000, 15_000)),))
         case "jump":

@@ -229,6 +229,12 @@ class World:
                 self._trigger(slug, key)
             case "cancel", ():
                 self.runs.cancel_one(self.rng)
+            case "pause", (str(scope), for_ms):
+                self._pause(scope, for_ms)
+            case "unpause", (str(scope),):
+                self._unpause(scope)
+            case "hold", (str(asset_id), key, for_ms):
+                self._hold(asset_id, key, for_ms)
             case "resume", (str(asset_id),):
                 self.store.resume(asset_id)
             case "wait", (int(ms),):
@@ -264,6 +270,32 @@ class World:
                 dedupe_key=dedupe_key,
             )
         )
+
+    def _pause(self, scope: str, for_ms: int | None) -> None:
+        now_ms = self.clock.now_ms()
+        until_ms = None if for_ms is None else now_ms + for_ms
+        self.store.pause(scope, until_ms, "simulation", now_ms)
+        self.oracle.pauses[scope] = until_ms
+        self._may_have_news = True
+
+    def _unpause(self, scope: str) -> None:
+        self.store.unpause(scope, self.clock.now_ms())
+        self.oracle.pauses.pop(scope, None)
+        self._may_have_news = True
+
+    def _hold(self, asset_id: str, key: str | None, for_ms: int | None) -> None:
+        """Several updates while all is paused; the pause is ended by hand, or by time."""
+        self._pause("all", for_ms)
+        for _ in range(self.rng.randint(1, 4)):
+            self._some_steps(self.rng.randrange(0, 60))
+            self._record(asset_id, key, self.clock.now_ms())
+            self._may_have_news = True
+        self._until_still()
+        self.oracle.check_nothing_made()
+        if for_ms is None:
+            self._unpause("all")
+        else:
+            self.advance(for_ms)
 
     def _trigger(self, slug: str, key: str | None) -> None:
         self._numbers += 1
@@ -312,6 +344,8 @@ class World:
             if not self.runs.owns(run.run_id):
                 self.runs.give_up(run)
         self._may_have_news = True
+        for scope in list(self.oracle.pauses):
+            self._unpause(scope)
         for asset_id in self.scenario.assets:
             self.store.resume(asset_id)
         self._may_have_news = True
