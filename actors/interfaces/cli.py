@@ -11,9 +11,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from actors.interfaces.commands.assets import history, resume
+from actors.interfaces.commands.assets import history, mark_stale, resume
 from actors.interfaces.commands.debug import debug
 from actors.interfaces.commands.emit import emit
+from actors.interfaces.commands.pauses import pause, pauses, unpause
 from actors.interfaces.commands.runs import audit, cancel, run, runs
 from actors.interfaces.commands.status import status
 from actors.interfaces.commands.trigger import trigger
@@ -103,6 +104,10 @@ for _name, _command, _short in (
     ("debug", debug, "Show how assets stand, and why."),
     ("history", history, "List what was made of an asset."),
     ("resume", resume, "Forget failures, so that it goes on."),
+    ("mark-stale", mark_stale, "Declare an asset expired."),
+    ("pause", pause, "Hold back what starts by itself."),
+    ("unpause", unpause, "Let it go on."),
+    ("pauses", pauses, "List what is paused."),
     ("graph", graph, "Draw the asset graph."),
     ("workflows", workflows, "List the workflows."),
     ("put-workflow", put_workflow, "Keep a definition."),

@@ -24,6 +24,8 @@ def asset_lines(asset: JsonObject, now_ms: int) -> list[str | Text]:
         f"{asset_id}  made by {slug}" if slug else f"{asset_id}  made outside",
         f"  kept fresh by itself: {'yes' if asset.get('optedIn') else 'no'}",
     ]
+    if isinstance(pause := asset.get("pause"), Mapping):
+        lines.append(f"  {_pause_text(pause, now_ms)}")
     if depth := asset.get("mailboxDepth"):
         lines.append(f"  messages waiting: {depth}")
     partitions = _objects(asset.get("partitions"))
@@ -83,6 +85,13 @@ def _input_lines(inputs: Json) -> Iterator[str]:
         if latest is not None:
             told += f", last changed in v{latest}"
         yield f"  from {upstream}: {told}{', stale' if versions.get('stale') else ''}"
+
+
+def _pause_text(pause: JsonObject, now_ms: int) -> str:
+    end = _when(pause.get("until"), now_ms)
+    reason = pause.get("reason")
+    text = f"paused by {pause.get('scope')} since {_when(pause.get('since'), now_ms)}"
+    return text + (f", ends {end}" if end is not None else ", until it is unpaused") + (f": {reason}" if reason else "")
 
 
 def _cause(cause: JsonObject) -> str:

@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from actors.catalog.store import Json, JsonObject
 from actors.catalog.timestamps import format_iso
 from actors.core.decide import Decision, Materialize, Skip, Wait
+from actors.core.pauses import Pause
 from actors.core.state import Cause
 from actors.messages import AssetDump, DecisionEntry, PartitionDump
 
-__all__ = ["asset_json", "cause_text", "decision_kind", "iso_or_none", "partition_name"]
+__all__ = ["asset_json", "cause_text", "decision_kind", "iso_or_none", "partition_name", "pause_json"]
 
 
 def asset_json(dump: AssetDump) -> JsonObject:
-    """`{assetId, workflowSlug, optedIn, isLoaded, mailboxDepth, partitions: [...]}`; times are ISO 8601 in UTC.
+    """`{assetId, workflowSlug, optedIn, isLoaded, mailboxDepth, pause, partitions: [...]}`; times are ISO 8601 in UTC.
+
+    `pause` is what holds the asset back, in the form of `pause_json`, or null.
 
     Each partition is `{partitionKey, state, reason, version, dataVersion, producedAt, expiresAt, runId, inputs:
     {upstream: {read, latest, stale}}, inFlightRunId, isWanted, pendingCauses, pendingUpstreams, failures, budgetLeft,
@@ -27,7 +30,18 @@ def asset_json(dump: AssetDump) -> JsonObject:
         "optedIn": dump.spec is not None and dump.spec.auto is not None,
         "isLoaded": dump.is_loaded,
         "mailboxDepth": dump.mailbox_depth,
+        "pause": pause_json(dump.pause) if dump.pause is not None else None,
         "partitions": [_partition(partition, upstreams) for partition in dump.partitions],
+    }
+
+
+def pause_json(pause: Pause) -> JsonObject:
+    """`{scope, since, until, reason}`; `until` is null when it ends by hand alone."""
+    return {
+        "scope": pause.scope,
+        "since": iso_or_none(pause.since_ms),
+        "until": iso_or_none(pause.until_ms),
+        "reason": pause.reason,
     }
 
 

@@ -9,6 +9,7 @@ from actors.core.decide import Defaults
 from actors.core.describe import describe
 from actors.core.graph import AssetSpec, Graph
 from actors.core.loading import load_partitions
+from actors.core.pauses import Pause, Pauses
 from actors.core.state import PartitionState, UpstreamSnapshot
 from actors.messages import AssetDump, PartitionDump
 
@@ -28,6 +29,11 @@ def dump_assets(
     upstreams = {upstream for spec in specs.values() if spec is not None for upstream in spec.considered}
     records = store.read_assets(sorted({*asset_ids, *upstreams}))
     active = store.active_runs()
+    pauses = Pauses(store.pauses(now_ms))
+    held = {
+        asset_id: pauses.paused_until(asset_id, spec.workflow_slug if spec is not None else None, now_ms)
+        for asset_id, spec in specs.items()
+    }
     return [
         AssetDump(
             asset_id=asset_id,
@@ -35,9 +41,10 @@ def dump_assets(
             mailbox_depth=0,
             is_loaded=False,
             partitions=tuple(
-                _partition(spec, state, defaults, now_ms)
+                _partition(spec, state, defaults, now_ms, held[asset_id])
                 for state in _states(asset_id, spec, graph, records, active, now_ms)
             ),
+            pause=held[asset_id],
         )
         for asset_id, spec in specs.items()
     ]
@@ -79,8 +86,10 @@ def _snapshot(upstream: str, graph: Graph, records: dict[str, AssetRecord]) -> U
     )
 
 
-def _partition(spec: AssetSpec | None, state: PartitionState, defaults: Defaults, now_ms: int) -> PartitionDump:
-    view = describe(spec, state, defaults, now_ms)
+def _partition(
+    spec: AssetSpec | None, state: PartitionState, defaults: Defaults, now_ms: int, pause: Pause | None
+) -> PartitionDump:
+    view = describe(spec, state, defaults, now_ms, pause)
     return PartitionDump(
         partition_key=state.partition_key,
         state=view.state,

@@ -1,4 +1,4 @@
-"""Commands about assets: what was made of one, and taking back a suspension."""
+"""Commands about assets: what was made of one, declaring it stale, and taking back a suspension."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from actors.catalog.store import Store
-from actors.interfaces.dump import partition_name
-from actors.interfaces.errors import unknown
+from actors.core.freshness import ExpiryReason
+from actors.core.partitions import validate_key
+from actors.interfaces.dump import iso_or_none, partition_name
+from actors.interfaces.errors import check_text, refused, unknown
 from actors.interfaces.graph_view import graph_of
 from actors.interfaces.records import history_json
 from actors.interfaces.render import print_json, print_table, when_text
-from actors.interfaces.session import ConfigOption, JsonOption, LimitOption, PartitionOption, open_session
+from actors.interfaces.session import ConfigOption, JsonOption, LimitOption, PartitionOption, note, open_session
 
-__all__ = ["AssetArgument", "check_known", "history", "resume"]
+__all__ = ["AssetArgument", "check_known", "declare_expired", "history", "mark_stale", "resume"]
 
 AssetArgument = Annotated[str, typer.Argument(metavar="ASSET", help="The asset's id.")]
 
@@ -85,6 +87,62 @@ def resume(
         print(f"{partition_name(asset, partition)}: {cleared} forgotten")
     else:
         print(f"{partition_name(asset, partition)}: there was nothing to forget")
+
+
+def mark_stale(
+    ctx: typer.Context,
+    asset: AssetArgument,
+    partition: PartitionOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Declare the latest version of an asset expired, so that it is made again if it opted in. 1 if there is none.
+
+    \b
+    Examples:
+      python run.py mark-stale orders.daily
+      python run.py mark-stale orders.daily --partition 2026-11-23 --json
+    """
+    check_text("--partition", partition)
+    now_ms = time.time_ns() // 1_000_000
+    with open_session(ctx, config) as session:
+        store = session.catalog.store
+        check_known(store, asset)
+        graph, _ = graph_of(store.workflows())
+        node = graph.node(asset)
+        if node is not None and node.spec is not None:
+            validate_key(node.partitioning, partition, asset_id=asset)
+        declare_expired(store, asset, partition, now_ms, as_json=as_json)
+        if node is None or node.spec is None or node.spec.auto is None:
+            note("it is not kept fresh by itself, so nothing makes it again; `trigger` its workflow")
+
+
+def declare_expired(store: Store, asset_id: str, partition_key: str | None, now_ms: int, *, as_json: bool) -> None:
+    """Declare the latest version expired, and print what came of it.
+
+    Raises:
+        CommandError: it was never produced, or is produced in the future.
+    """
+    name = partition_name(asset_id, partition_key)
+    made = store.read_assets([asset_id])[asset_id].latest.get(partition_key)
+    if made is None:
+        raise refused(f"{name} was never produced, so it cannot expire; `trigger` its workflow to make it")
+    expired = store.expire(
+        asset_id,
+        partition_key,
+        version=None,
+        expires_at_ms=now_ms,
+        reason=ExpiryReason.MANUAL,
+        now_ms=now_ms,
+    )
+    if as_json:
+        print_json({"assetId": asset_id, "partitionKey": partition_key, "version": made.version, "expired": expired})
+    elif expired:
+        print(f"{name} version {made.version} expired")
+    elif made.produced_at_ms > now_ms:
+        raise refused(f"{name} was produced at {iso_or_none(made.produced_at_ms)}, which is still to come")
+    else:
+        print(f"{name} version {made.version} had expired already")
 
 
 def check_known(store: Store, asset_id: str) -> None:

@@ -11,13 +11,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from actors.catalog.documents import Unreadable, read_document
 from actors.catalog.sections import AssetId
-from actors.catalog.store import Json, NewMaterialization, Store
+from actors.catalog.store import Json, NewMaterialization
 from actors.catalog.timestamps import parse_iso_ms
-from actors.core.freshness import ExpiryReason
 from actors.core.graph import Graph
 from actors.core.partitions import DynamicPartitioning, validate_key
-from actors.interfaces.dump import iso_or_none, partition_name
-from actors.interfaces.errors import bad_input, check_text, refused
+from actors.interfaces.commands.assets import declare_expired
+from actors.interfaces.dump import partition_name
+from actors.interfaces.errors import bad_input, check_text
 from actors.interfaces.graph_view import graph_of
 from actors.interfaces.near import nearest
 from actors.interfaces.render import print_json
@@ -75,7 +75,7 @@ def emit(
         graph, _ = graph_of(store.workflows())
         _check_key(graph, asset_id, partition)
         if event is EventType.EXPIRED:
-            _expire(store, asset_id, partition, now_ms, as_json=as_json)
+            declare_expired(store, asset_id, partition, now_ms, as_json=as_json)
             return
         node = graph.node(asset_id)
         recorded = store.record(
@@ -141,26 +141,3 @@ def _check_key(graph: Graph, asset_id: str, partition_key: str | None) -> None:
         # Nobody here declares what is made outside, so it may have any keys.
         partitioning = DynamicPartitioning()
     validate_key(partitioning, partition_key, asset_id=asset_id)
-
-
-def _expire(store: Store, asset_id: str, partition_key: str | None, now_ms: int, *, as_json: bool) -> None:
-    name = partition_name(asset_id, partition_key)
-    made = store.read_assets([asset_id])[asset_id].latest.get(partition_key)
-    if made is None:
-        raise refused(f"{name} was never produced, so it cannot expire; `trigger` its workflow to make it")
-    expired = store.expire(
-        asset_id,
-        partition_key,
-        version=None,
-        expires_at_ms=now_ms,
-        reason=ExpiryReason.MANUAL,
-        now_ms=now_ms,
-    )
-    if as_json:
-        print_json({"assetId": asset_id, "partitionKey": partition_key, "version": made.version, "expired": expired})
-    elif expired:
-        print(f"{name} version {made.version} expired")
-    elif made.produced_at_ms > now_ms:
-        raise refused(f"{name} was produced at {iso_or_none(made.produced_at_ms)}, which is still to come")
-    else:
-        print(f"{name} version {made.version} had expired already")
