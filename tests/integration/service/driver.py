@@ -26,7 +26,7 @@ from actors.catalog.store import HistoryEntry, Limits, NewMaterialization, NewRu
 from actors.execution.parameters import run_parameters
 from actors.settings import load_settings
 
-__all__ = ["DEADLINE_SECONDS", "Call", "Service", "eventually", "now_ms"]
+__all__ = ["DEADLINE_SECONDS", "Call", "Service", "eventually", "most_at_once", "now_ms"]
 
 DEADLINE_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.01
@@ -189,7 +189,7 @@ class Service:
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """The log's lines of one event."""
-        lines = (line for line in self.log.splitlines() if line.startswith("{"))
+        lines = (line for line in _whole_lines(self.log_file) if line.startswith("{"))
         return [line for line in map(json.loads, lines) if line.get("event") == event]
 
     def close(self) -> None:
@@ -233,12 +233,10 @@ class Service:
     def keys(self) -> Keys:
         return Keys(self._prefix)
 
-    def emit(self, asset_id: str, partition_key: str | None = None, *, data_version: str | None = None) -> Recorded:
+    def emit(self, asset_id: str, partition_key: str | None = None, *, produced_at_ms: int | None = None) -> Recorded:
         """Tell that an asset was produced outside, as the command `emit` does."""
         return self.store.record(
-            NewMaterialization(
-                asset_id, partition_key, now_ms(), upstreams=self._upstreams(asset_id), data_version=data_version
-            )
+            NewMaterialization(asset_id, partition_key, produced_at_ms or now_ms(), upstreams=self._upstreams(asset_id))
         )
 
     def _upstreams(self, asset_id: str) -> tuple[str, ...]:
@@ -277,7 +275,7 @@ class Service:
     def calls(self) -> list[Call]:
         if not self._calls.exists():
             return []
-        lines = [json.loads(line) for line in self._calls.read_text().splitlines()]
+        lines = [json.loads(line) for line in _whole_lines(self._calls)]
         return [
             Call(
                 line["what"],
@@ -340,6 +338,11 @@ class Service:
         found = [each for each in asset["partitions"] if each["partitionKey"] == partition_key]
         return dict(found[0]) if found else {}
 
+    def waiting(self) -> int:
+        """How many runs wait for a slot."""
+        status: Any = self.catalog.control.ask("status", {}, timeout_seconds=5)
+        return len(status["wanted"])
+
     def wait_state(self, asset_id: str, state: str) -> None:
         """Until the asset stands so, in the one word that `debug` shows."""
 
@@ -390,6 +393,11 @@ class Service:
 
     def set_data_version(self, slug: str, version: str) -> None:
         (self.folder / f"data-version-{slug}").write_text(version)
+
+
+def _whole_lines(file: Path) -> list[str]:
+    """Without one that is being written."""
+    return [line for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 def most_at_once(calls: Iterable[Call]) -> int:

@@ -56,6 +56,7 @@ def test_L8_a_freed_slot_goes_to_the_best_priority_first_come_first_served_among
         service.emit(f"raw.{slug}")
     service.trigger("first")
     run_id = service.trigger("low")
+    eventually(lambda: service.waiting() == 7, "all of them wait")
     service.release("first")
     service.wait_runs("mid-3", RunStatus.SUCCEEDED)
     service.wait_idle()
