@@ -19,6 +19,7 @@ from actors.core.partitions import (
     downstream_keys,
     key_at,
     shift,
+    validate_key,
 )
 from actors.core.state import (
     Cause,
@@ -43,11 +44,13 @@ def concerned_keys(
 ) -> tuple[str | None, ...] | AllKnown:
     """The downstream partitions that an upstream partition concerns; none if the edge cannot be mapped.
 
-    An asset that nobody here makes may have keys without a declared partitioning; it counts as dynamic.
+    An asset that nobody here makes may have keys without a declared partitioning: a key that is one of the downstream
+    asset's own concerns that partition.
     """
-    if upstream is None and upstream_key is not None:
-        upstream = DynamicPartitioning()
     try:
+        if upstream is None and upstream_key is not None and down is not None:
+            validate_key(down, upstream_key, asset_id="")
+            return (upstream_key,)
         return downstream_keys(upstream, upstream_key, produced_at_ms, down)
     except (PartitionKeyError, ValueError):
         return ()
