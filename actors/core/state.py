@@ -88,8 +88,8 @@ class PartitionState:
     partition that is about to be re-made to the (oldest, newest) wave in which it was announced. Of the waves,
     `since_wave` is the oldest that this partition has not dealt with, `owed_wave` the newest it was told of,
     `asked_wave` the newest when it asked for its last run, `settled_wave` the newest it has reported as dealt with.
-    `pos` is the position of the news that last told of its run, `failure_pos` of that which last told of its failures,
-    so that older news and older snapshots do not undo it.
+    `pos` is the position of the news that last told of its run, `failure_pos` and `dismissed_pos` of that which last
+    told of failures and of a dismissal, so that older news and older snapshots do not undo it.
     """
 
     partition_key: str | None
@@ -109,6 +109,7 @@ class PartitionState:
     settled_wave: int = 0
     pos: int = 0
     failure_pos: int = 0
+    dismissed_pos: int = 0
 
     @property
     def version(self) -> int:

@@ -37,13 +37,8 @@ _INDIFFERENT = frozenset({Reason.NO_PRODUCER, Reason.NOT_OPTED_IN, Reason.OUT_OF
 
 def asset_produced(state: PartitionState, made: Materialization, pos: int) -> bool:
     """A success clears failures and dismissals; causes that the new version was made from are done with."""
-    is_news = False
     # Also of a version that a snapshot told of already: an older failure may have been told in between.
-    if _is_later(state, pos):
-        is_news = state.failure is not None or state.dismissed is not None
-        state.failure = None
-        state.dismissed = None
-        state.failure_pos = pos
+    is_news = asset_resumed(state, pos)
     if made.version <= state.version:
         return is_news
     state.made = _joined(made, state.made)
@@ -59,12 +54,12 @@ def asset_expired(state: PartitionState, version: int, reason: ExpiryReason) -> 
 
 
 def asset_resumed(state: PartitionState, pos: int) -> bool:
-    if not _is_later(state, pos):
+    """Failures and dismissals are forgotten, unless news or a snapshot that came after has told of them."""
+    if pos <= max(state.pos, state.failure_pos, state.dismissed_pos):
         return False
     is_news = state.failure is not None or state.dismissed is not None
-    state.failure = None
-    state.dismissed = None
-    state.failure_pos = pos
+    state.failure = state.dismissed = None
+    state.failure_pos = state.dismissed_pos = pos
     return is_news
 
 
@@ -134,14 +129,13 @@ def run_ended(
     if pos <= state.pos:
         return is_news
     state.pos = pos
-    if pos <= state.failure_pos:
-        return is_news
-    state.failure_pos = pos
-    if failure is not None:
-        state.failure = failure
-    if dismissed is not None:
-        state.dismissed = dismissed
-    return is_news or failure is not None or dismissed is not None
+    if failure is not None and pos > state.failure_pos:
+        state.failure, state.failure_pos = failure, pos
+        is_news = True
+    if dismissed is not None and pos > state.dismissed_pos:
+        state.dismissed, state.dismissed_pos = dismissed, pos
+        is_news = True
+    return is_news
 
 
 def merge_loaded(old: PartitionState, loaded: PartitionState, pos: int) -> PartitionState:
@@ -161,8 +155,11 @@ def merge_loaded(old: PartitionState, loaded: PartitionState, pos: int) -> Parti
     if old.pos > pos:
         loaded.run_id = old.run_id
     if old.failure_pos > pos:
-        loaded.failure, loaded.dismissed = old.failure, old.dismissed
-    loaded.pos, loaded.failure_pos = max(old.pos, pos), max(old.failure_pos, pos)
+        loaded.failure = old.failure
+    if old.dismissed_pos > pos:
+        loaded.dismissed = old.dismissed
+    loaded.pos = max(old.pos, pos)
+    loaded.failure_pos, loaded.dismissed_pos = max(old.failure_pos, pos), max(old.dismissed_pos, pos)
     loaded.stale_since_ms, loaded.changed_at_ms = old.stale_since_ms, old.changed_at_ms
     loaded.pending, loaded.pending_since_ms = old.pending, old.pending_since_ms
     loaded.since_wave, loaded.owed_wave = old.since_wave, old.owed_wave
@@ -222,11 +219,6 @@ def wave_to_report(state: PartitionState, decision: Decision, *, was_made: bool)
         return None
     state.settled_wave = wave
     return wave
-
-
-def _is_later(state: PartitionState, pos: int) -> bool:
-    """Whether news comes after all that was told of the partition's runs and failures, by news or by a snapshot."""
-    return pos > max(state.pos, state.failure_pos)
 
 
 def _joined(newer: Materialization, older: Materialization | None) -> Materialization:
