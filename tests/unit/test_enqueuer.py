@@ -177,12 +177,15 @@ def test_what_is_withdrawn_in_time_does_not_run(on_stage: Stage) -> None:
     assert q.submitted() == [("v", None)]
 
 
-def test_a_run_may_end_before_its_submission_is_answered(on_stage: Stage) -> None:
+@pytest.mark.parametrize("is_start_told", [True, False])
+def test_a_run_may_end_before_its_submission_is_answered(on_stage: Stage, is_start_told: bool) -> None:
     """The answer and the news come by different ways. What is wanted from the end on counts."""
     q = scene(on_stage)
     on_stage.catalog.is_slow = True
     q.tell(want("w"))
     on_stage.catalog.answer()
+    if not is_start_told:
+        on_stage.catalog.stream.clear()
     on_stage.catalog.succeed("run-1")
     q.hear()
     q.tell(want("w", version=1))

@@ -133,6 +133,8 @@ def test_an_edge_that_cannot_be_mapped_concerns_nothing() -> None:
 def test_keys_of_what_nobody_here_makes_count_without_a_declaration() -> None:
     assert concerned_keys(None, "eu", NOON, REGIONS) == ("eu",)
     assert concerned_keys(None, "mars", NOON, REGIONS) == ()
+    assert concerned_keys(None, "2026-03-01", NOON, DAY) == ("2026-03-01",)
+    assert concerned_keys(None, "2026-03-01T05", NOON, DAY) == ()
     assert concerned_keys(None, "eu", NOON, DYNAMIC) == ("eu",)
     assert concerned_keys(None, "eu", NOON, None) == (None,)
     assert concerned_keys(None, None, NOON, DYNAMIC) is ALL_KNOWN

@@ -52,7 +52,7 @@ class AgainstAList(RuleBasedStateMachine):
             and all(sum(p in s.pools for s in slots) < self.capacity.pools.get(p, 99) for p in slot.pools)
         )
 
-    @rule(item=ITEMS, slot=SLOTS, priority=st.integers(-1, 2), since_ms=st.integers(0, 300))
+    @rule(item=ITEMS, slot=SLOTS, priority=st.integers(-1, 2), since_ms=st.sampled_from([0, 50, AGING_MS]))
     def put(self, item: str, slot: Slot, priority: int, since_ms: int) -> None:
         self.queue.put(item, slot, priority=priority, since_ms=since_ms)
         self.number += 1

@@ -425,6 +425,17 @@ def test_one_change_runs_once_what_it_reaches_before_it_is_cut_off(
     assert dict(service.runs_made) == dict.fromkeys(run, 1)
 
 
+def test_a_change_that_is_cut_off_on_one_way_does_not_open_the_other_early() -> None:
+    """`b` comes out the same while `c` still runs: `e` has heard nothing of `c` yet, and `f` must wait for it."""
+    edges = {"a": (), "b": ("a",), "c": ("a",), "e": ("b", "c"), "f": ("a", "e")}
+    for seed in range(60):
+        service = Service(edges, random.Random(seed), frozenset("b"))
+        service.update("a")
+        service.play()
+        service.assert_at_rest()
+        assert dict(service.runs_made) == dict.fromkeys("bcef", 1), f"seed {seed}"
+
+
 @given(dags(), st.dictionaries(st.sampled_from("bcdefgh"), st.integers(1, 2), max_size=2), SEEDS)
 @settings(max_examples=150)
 def test_failures_in_the_middle_hold_up_nobody_for_ever(
