@@ -21,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them (default 0)")
     parser.add_argument("--seed", type=int, help="play this one only, and show its trace")
     parser.add_argument("--keep-going", action="store_true", help="count the broken laws instead of stopping")
+    parser.add_argument("--stop-plainly", action="store_true", help="at the first broken law say so in one line")
     options = parser.parse_args(arguments)
     # Leave through the exit handlers, which stop the server.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -31,16 +32,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         _report(failure)
         return 1
-    return _play_many(options.first, options.seeds, keep_going=options.keep_going)
+    return _play_many(options.first, options.seeds, keep_going=options.keep_going, plainly=options.stop_plainly)
 
 
-def _play_many(first: int, count: int, *, keep_going: bool) -> int:
+def _play_many(first: int, count: int, *, keep_going: bool, plainly: bool) -> int:
     began = time.monotonic()
     broken: list[Failure] = []
     for number, seed in enumerate(range(first, first + count), start=1):
         failure = play(seed)
         if failure is not None:
             broken.append(failure)
+            if plainly:
+                print(f"\nseed {seed}: {failure.error}")
+                return 1
             if not keep_going:
                 _report(failure)
                 return 1

@@ -14,7 +14,7 @@ from typing import Any, cast
 from redis import Redis
 
 from actors.catalog.redis_store import RedisStore
-from actors.catalog.store import NewRun, Store, Submitted, SubmitOutcome
+from actors.catalog.store import NewRun, Store, SubmitOutcome, Submitted
 from actors.runtime import VirtualClock
 from tests.simulation.scenario import STATIC_KEYS, Action, Asset, Scenario
 from tests.simulation.trace import TraceObserver
@@ -25,7 +25,7 @@ BUDGET = 3
 COOL_OFF_MS = 60_000
 
 
-class LawBroken(AssertionError):
+class LawBroken(AssertionError):  # noqa: N818 - reads as the event it tells of
     """A law does not hold; the text begins with its number."""
 
 

@@ -1,4 +1,4 @@
-"""Runs in the simulation: a launcher whose runs go on step by step, and fail, hang and vanish by the scenario's rates."""
+"""Runs in the simulation: a launcher whose runs go on step by step, fail and vanish by the scenario's rates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The world of one seed: the real actors, gateway and catalog scripts on a virtual clock, with every interleaving chosen.
+"""The world of one seed: real actors, gateway and catalog scripts on a virtual clock, with every interleaving chosen.
 
 A step is one of: a message handled, a question to the catalog answered, an event delivered, a run advanced, a timer
 fired, something done from outside. One seeded generator chooses, so a seed replays exactly.

@@ -1,0 +1,35 @@
+"""A short slice of the simulation, with fixed seeds; the long one is `python -m tests.simulation --seeds 10000`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.mutations import MUTATIONS, ROOT, check
+from tests.simulation.play import play
+from tests.simulation.scenario import make_scenario
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.mark.parametrize("first", range(0, 200, 20))
+def test_every_law_holds(first: int) -> None:
+    for seed in range(first, first + 20):
+        failure = play(seed)
+        assert failure is None, f"seed {seed}: {failure.error}; replay it: python -m tests.simulation --seed {seed}"
+
+
+def test_a_seed_means_the_same_each_time() -> None:
+    assert make_scenario(17) == make_scenario(17)
+    assert make_scenario(17) != make_scenario(18)
+
+
+def test_the_mutations_still_fit_the_code() -> None:
+    for mutation in MUTATIONS:
+        for edit in mutation.edits:
+            assert (ROOT / edit.file).read_text().count(edit.old) == 1, f"{mutation.name}: {edit.file}"
+
+
+def test_a_broken_law_is_caught() -> None:
+    forgotten_slots = next(m for m in MUTATIONS if m.name.startswith("forget to give back"))
+    verdict = check(forgotten_slots, seeds=40)
+    assert verdict.seed is not None
