@@ -58,8 +58,8 @@ MUTATIONS = (
         (
             Edit(
                 "actors/core/transitions.py",
-                "    state.causes = tuple(c for c in state.causes if c.version > made.inputs.get(c.asset_id, 0))\n",
-                "    state.causes = ()\n    state.latest = dict(made.inputs)\n",
+                "    state.made = _joined(made, state.made)\n    _drop_causes_done_with(state)\n",
+                "    state.made = _joined(made, state.made)\n    state.causes = ()\n    state.latest = dict(made.inputs)\n",
             ),
         ),
     ),
@@ -116,7 +116,7 @@ MUTATIONS = (
         (
             Edit(
                 "actors/core/decide.py",
-                "    if (waiting := _for_upstreams(state, defaults, now_ms)) is not None:\n        return waiting\n",
+                "    if (waiting := _for_upstreams(spec, state, defaults, now_ms)) is not None:\n        return waiting\n",
                 "",
             ),
         ),
@@ -179,8 +179,8 @@ MUTATIONS = (
         (
             Edit(
                 "actors/core/transitions.py",
-                "    if made.version <= state.version:\n        return False\n",
-                "",
+                "    if made.version <= state.version:\n        return is_news\n    state.made = _joined(made, state.made)\n",
+                "    state.made = made\n",
             ),
         ),
     ),
