@@ -25,14 +25,12 @@ from tests.integration.catalog.builders import AUTO, MANUAL, T0, on_every_server
 pytestmark = on_every_server
 
 ASSETS = ("a", "b")
-KEYS = (None, "x", "y")
-RUNS = ("r1", "r2", "r3", "r4")
+KEYS = (None, "x")
+RUNS = ("r1", "r2", "r3", "r4", "r5", "r6")
 SLUGS = ("w1", "w2", "gone")
+MAKE_B = {"id": "s", "jobSlug": "make", "consumes": [{"assetId": "a"}], "produces": [{"assetId": "b"}]}
 KNOWN = {
-    slug: parse_definition(
-        json.dumps({"slug": slug, "name": slug, "steps": [{"id": "make", "jobSlug": "make", "produces": []}]}),
-        source=slug,
-    )
+    slug: parse_definition(json.dumps({"slug": slug, "name": slug, "steps": [MAKE_B]}), source=slug)
     for slug in ("w1", "w2")
 }
 
@@ -43,7 +41,7 @@ upstreams = st.sampled_from([(), ("a",), ("a", "b")])
 partitions = st.tuples(asset_ids, keys)
 times = st.integers(-5, 5).map(lambda n: T0 + n * 1_000)
 statuses = st.sampled_from([s for s in RunStatus if s.is_over])
-small = st.none() | st.integers(1, 3)
+small, few = st.none() | st.integers(1, 3), st.integers(0, 1)
 
 
 def operation(name: str, **values: st.SearchStrategy[Any]) -> st.SearchStrategy[Operation]:
@@ -79,26 +77,28 @@ OPERATIONS = st.one_of(
         partition_key=keys,
         trigger=st.sampled_from([AUTO, MANUAL]),
         queued=st.booleans(),
-        pools=st.sampled_from([(), ("p",), ("p", "q")]),
+        pools=st.sampled_from([("p",), ("p", "q"), ()]),
         upstreams=upstreams,
         limits=st.builds(
             Limits,
-            max_runs=st.integers(1, 4),
-            max_workflow_runs=small,
-            max_pool_runs=st.dictionaries(st.sampled_from(["p", "q"]), st.integers(1, 2)),
+            max_runs=st.sampled_from([9, 9, 2]),
+            max_workflow_runs=st.sampled_from([None, None, 1, 2]),
+            max_pool_runs=st.sampled_from([{}, {"p": 1}, {"p": 2, "q": 1}]),
         ),
-        basis=st.lists(st.builds(Basis, asset_ids, keys, st.integers(0, 1), st.integers(0, 1)), max_size=1).map(tuple),
+        basis=st.sampled_from([(), ()]) | st.tuples(st.builds(Basis, asset_ids, keys, st.integers(0, 2), few)),
     ),
     operation("queue", run_id=run_ids, workflow_slug=st.sampled_from(SLUGS), partition_key=keys, created_at_ms=times),
     operation("start", run_id=run_ids, upstreams=upstreams),
     operation("finish", run_id=run_ids, status=statuses, expected=st.lists(partitions, max_size=3)),
     operation("cancel_queued", run_id=run_ids),
 )
-TOGETHER = st.tuples(st.just("run"), st.fixed_dictionaries({"run_id": run_ids, "key": keys, "status": statuses}))
-"""A whole run, so that long lists of operations reach what only started runs do."""
+TOGETHER = operation(
+    "run", run_id=run_ids, key=keys, status=statuses, is_started=st.booleans(), made=st.sets(asset_ids, max_size=2)
+)
+"""A whole run, so that lists of operations reach what only started, canceled or failed runs do."""
 
 
-@given(operations=st.lists(OPERATIONS | TOGETHER, max_size=25))
+@given(operations=st.lists(OPERATIONS | TOGETHER, min_size=8, max_size=30))
 @settings(
     max_examples=150,
     deadline=None,
@@ -171,12 +171,14 @@ def _flat(operations: list[Operation]) -> list[Operation]:
             flat.append((name, values))
             continue
         run_id, key = values["run_id"], values["key"]
-        flat += [
-            ("submit", _run(run_id, "w1", key)),
-            ("start", {"run_id": run_id, "upstreams": ("a",)}),
-            ("record", _made("b", key, run_id=run_id, upstreams=("a", "b"))),
+        flat.append(("submit", _run(run_id, "w1", key)))
+        if values["is_started"]:
+            flat.append(("start", {"run_id": run_id, "upstreams": ("a",)}))
+            flat += [("record", _made(a, key, run_id=run_id, upstreams=("a", "b"))) for a in sorted(values["made"])]
+        flat.append(
             ("finish", {"run_id": run_id, "status": values["status"], "expected": [("a", key), ("b", key)]}),
-        ]
+        )
+        flat.append(("record", _made("b", key, run_id=None, upstreams=("a",))))
     return flat
 
 
@@ -188,7 +190,7 @@ def _run(run_id: str, slug: str, key: str | None, *, queued: bool = False) -> di
         "trigger": AUTO,
         "queued": queued,
         "pools": (),
-        "upstreams": (),
+        "upstreams": ("a",),
         "limits": Limits(10),
         "basis": (),
     }
