@@ -23,7 +23,7 @@ from actors.interfaces.near import nearest
 from actors.interfaces.render import print_json
 from actors.interfaces.session import ConfigOption, JsonOption, PartitionOption, note, open_session
 
-__all__ = ["EventType", "emit"]
+__all__ = ["EventType", "check_key", "emit"]
 
 _ASSET_ID: TypeAdapter[str] = TypeAdapter(AssetId)
 
@@ -73,7 +73,7 @@ def emit(
     with open_session(ctx, config) as session:
         store = session.catalog.store
         graph, _ = graph_of(store.workflows())
-        _check_key(graph, asset_id, partition)
+        check_key(graph, asset_id, partition)
         if event is EventType.EXPIRED:
             declare_expired(store, asset_id, partition, now_ms, as_json=as_json)
             return
@@ -130,7 +130,12 @@ def _payload(text: str) -> Json:
         raise bad_input(f"--payload: {error}; quote it for the shell, such as '{{\"rows\": 3}}'") from None
 
 
-def _check_key(graph: Graph, asset_id: str, partition_key: str | None) -> None:
+def check_key(graph: Graph, asset_id: str, partition_key: str | None) -> None:
+    """Refuse a key that the asset cannot have; note on stderr when no workflow knows the asset.
+
+    Raises:
+        PartitionKeyError: the key does not fit; the text says why and shows a good one.
+    """
     node = graph.node(asset_id)
     if node is None:
         near = nearest(asset_id, graph.assets)
