@@ -6,6 +6,7 @@ not stored: assets ask again after a restart, and decide again whenever a run of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import assert_never
@@ -15,8 +16,6 @@ from actors.catalog.store import (
     BasisOutdated,
     Busy,
     Gone,
-    Json,
-    JsonObject,
     LimitReached,
     Limits,
     Paused,
@@ -33,6 +32,7 @@ from actors.messages import (
     QueuedRunLoaded,
     QueueDump,
     ReloadAsset,
+    RetryRuns,
     RunEnded,
     RunEnqueued,
     RunHeldBack,
@@ -50,10 +50,10 @@ from actors.messages import (
 )
 from actors.runtime import PooledActor
 from actors.surroundings import Surroundings
+from actors.triggers import because_of, trigger_of
 
-__all__ = ["AUTO_MATERIALIZE", "EnqueuerActor", "EnqueuerMessage"]
+__all__ = ["EnqueuerActor", "EnqueuerMessage"]
 
-AUTO_MATERIALIZE = "auto-materialize"
 MANUAL_PRIORITY = 0
 RETRY_MS = 1_000
 
@@ -69,6 +69,7 @@ EnqueuerMessage = (
     | WorkflowsKnown
     | SetCapacity
     | SubmitRuns
+    | RetryRuns
     | CountQueue
 )
 
@@ -115,12 +116,10 @@ class EnqueuerActor(PooledActor):
         self._submitting: dict[RunKey, _Submission] = {}
         self._started: dict[str, _Started] = {}
         self._workflows: dict[str, WorkflowSpec] = {}
-        self._is_ready = [False, False]  # the runs, and the workflows, have been read
+        self._is_ready = False
         self._believed_active: frozenset[str] = frozenset()
         self._is_flush_due = False
-
-    def on_start(self) -> None:
-        self._load_runs()
+        self._set_aside: list[_Wanted] = []
 
     def on_receive(self, message: EnqueuerMessage) -> QueueDump | None:
         match message:
@@ -138,6 +137,8 @@ class EnqueuerActor(PooledActor):
                 self._flush_soon()
             case SubmitRuns():
                 self._submit()
+            case RetryRuns():
+                self._retry()
             case RunRequested():
                 self._around.catalog.load_queued_run(message.run_id, self.actor_ref)
             case QueuedRunLoaded():
@@ -165,7 +166,7 @@ class EnqueuerActor(PooledActor):
 
     # -- what is wanted ----------------------------------------------------------------------------------------------
 
-    def _on_want(self, want: WantRun) -> None:
+    def _on_want(self, want: WantRun, *, since_ms: int | None = None) -> None:
         key = (want.workflow_slug, want.partition_key)
         if key in self._submitting:
             # The answer decides: if the run starts, the asset hears of it; if not, the want counts again.
@@ -179,7 +180,10 @@ class EnqueuerActor(PooledActor):
                 because="a run is active; the asset decides again when it has ended",
             )
             return
-        wanted = self._wanted.setdefault(_auto_item(key), _Wanted(key, since_ms=self._around.clock.now_ms()))
+        if since_ms is None:
+            since_ms = self._around.clock.now_ms()
+        wanted = self._wanted.setdefault(_auto_item(key), _Wanted(key, since_ms=since_ms))
+        wanted.since_ms = min(wanted.since_ms, since_ms)
         wanted.wants[want.asset_id] = want
         self._put(_auto_item(key), wanted)
 
@@ -226,6 +230,8 @@ class EnqueuerActor(PooledActor):
         key = (news.workflow_slug, news.partition_key)
         self._queue.occupy(news.run_id, Slot(key, self._pools(news.workflow_slug)))
         self._drop(news.run_id)
+        # Whatever assets wanted of this key, they decide again when the run has ended.
+        self._drop(_auto_item(key))
         self._answered(key, news.run_id)
         self._report_queue()
 
@@ -246,7 +252,7 @@ class EnqueuerActor(PooledActor):
                 error=news.error,
                 duration_ms=at_ms_of(news.pos) - started.since_ms if started and news.pos else None,
             )
-        self._is_flush_due = False
+        self._retry()
         self._flush_soon()
         self._report_queue()
 
@@ -264,7 +270,7 @@ class EnqueuerActor(PooledActor):
             self._queue.occupy(
                 active.run_id, Slot((active.workflow_slug, active.partition_key), self._pools(active.workflow_slug))
             )
-        self._is_ready[0] = True
+        self._is_ready = True
         for run in loaded.queued:
             self._on_queued(run)
         self._flush_soon()
@@ -278,7 +284,7 @@ class EnqueuerActor(PooledActor):
             else:
                 self._workflows[slug] = workflow
         if known.is_complete:
-            self._is_ready[1] = True
+            # The pools of a run are known by its workflow, so the runs are read after the workflows.
             self._load_runs()
         self._flush_soon()
 
@@ -291,7 +297,7 @@ class EnqueuerActor(PooledActor):
 
     def _submit(self) -> None:
         self._is_flush_due = False
-        if not all(self._is_ready):
+        if not self._is_ready:
             return
         requests: list[RunRequest] = []
         while (taken := self._queue.take()) is not None:
@@ -325,6 +331,7 @@ class EnqueuerActor(PooledActor):
             ),
             wants=wants,
             queued=wanted.queued,
+            since_ms=wanted.since_ms,
         )
 
     def _on_answer(self, request: RunRequest, outcome: SubmitOutcome) -> None:
@@ -343,8 +350,7 @@ class EnqueuerActor(PooledActor):
                 self._count_duplicate(request, f"run {run_id} is active")
                 retry = ()
                 if request.queued is not None:
-                    self._queue.occupy(run_id, Slot(key, request.workflow.pools))
-                    self._on_queued(request.queued)
+                    self._retry_later(request, ())
             case BasisOutdated(asset_ids=asset_ids):
                 for asset_id in asset_ids:
                     self._around.to_registry(ReloadAsset(asset_id))
@@ -359,9 +365,8 @@ class EnqueuerActor(PooledActor):
                 self._around.observer.run_delayed(
                     workflow_slug=request.workflow.slug, partition_key=request.partition_key, limit=limit
                 )
-                if request.queued is not None:
-                    self._on_queued(request.queued)
-                self._retry_later()
+                self._retry_later(request, retry)
+                retry = ()
             case Gone():
                 if request.queued is None:
                     # It cannot be run, now or when asked again at once; what is wanted once it can be is decided anew.
@@ -369,7 +374,7 @@ class EnqueuerActor(PooledActor):
             case _:
                 assert_never(outcome)
         for want in retry:
-            self._on_want(want)
+            self._on_want(want, since_ms=request.since_ms)
 
     def _answered(self, key: RunKey, run_id: str) -> list[WantRun]:
         """The submission of a run is over; returns what was wanted of its key meanwhile."""
@@ -388,13 +393,25 @@ class EnqueuerActor(PooledActor):
             partition_key=request.partition_key,
             trigger=str(request.trigger.get("type")),
             reason=str(request.trigger.get("reason")),
-            cause=_because(request),
+            cause=because_of(request),
             waited_ms=max(0, now_ms - max(events)) if events else None,
         )
 
-    def _retry_later(self) -> None:
-        self._is_flush_due = True
-        self._around.timers.tell_at(self._around.clock.now_ms() + RETRY_MS, self.actor_ref, SubmitRuns())
+    def _retry_later(self, request: RunRequest, wants: Sequence[WantRun]) -> None:
+        """Set aside what the catalog holds back for a reason not seen from here, until a run ends or time has passed."""
+        if not self._set_aside:
+            self._around.timers.tell_at(self._around.clock.now_ms() + RETRY_MS, self.actor_ref, RetryRuns())
+        key = (request.workflow.slug, request.partition_key)
+        by_asset = {want.asset_id: want for want in wants}
+        self._set_aside.append(_Wanted(key, by_asset, request.queued, request.since_ms))
+
+    def _retry(self) -> None:
+        set_aside, self._set_aside = self._set_aside, []
+        for wanted in set_aside:
+            if wanted.queued is not None:
+                self._on_queued(wanted.queued)
+            for want in wanted.wants.values():
+                self._on_want(want, since_ms=wanted.since_ms)
 
     def _count_duplicate(self, request: RunRequest, because: str) -> None:
         for want in request.wants:
@@ -410,52 +427,20 @@ class EnqueuerActor(PooledActor):
         return workflow.pools if workflow else ()
 
     def _report_queue(self) -> None:
-        self._around.observer.queue_changed(active=len(self._queue.active), queued=len(self._queue))
+        self._around.observer.queue_changed(
+            active=len(self._queue.active), queued=len(self._queue) + len(self._set_aside)
+        )
 
     def _dump(self) -> QueueDump:
-        waiting = self._queue.waiting()
+        waiting = [self._wanted[item] for item, _ in self._queue.waiting()] + self._set_aside
         return QueueDump(
             active=tuple(
                 ActiveRun(run_id, slot.key[0], slot.key[1], RunStatus.ENQUEUED)
                 for run_id, slot in self._queue.active.items()
             ),
-            wanted=tuple((slot.key[0], slot.key[1], self._wanted[item].priority) for item, slot in waiting),
-            queued=tuple(item for item, _ in waiting if self._wanted[item].queued is not None),
+            wanted=tuple((*wanted.key, wanted.priority) for wanted in waiting),
+            queued=tuple(wanted.queued.run_id for wanted in waiting if wanted.queued is not None),
         )
-
-
-def trigger_of(wants: tuple[WantRun, ...]) -> JsonObject:
-    """The trigger of a run that assets want: the first one's reason, and every upstream partition that changed."""
-    lead = wants[0]
-    causes = dict.fromkeys(cause for want in wants for cause in want.causes)
-    trigger: dict[str, Json] = {
-        "type": AUTO_MATERIALIZE,
-        "reason": lead.reason.value,
-        "assetId": lead.asset_id,
-        "partitionKey": lead.partition_key,
-        "upstream": [{"assetId": c.asset_id, "partitionKey": c.partition_key, "version": c.version} for c in causes],
-        "attempt": max(want.failures for want in wants) + 1,
-    }
-    if len(wants) > 1:
-        trigger["assets"] = [want.asset_id for want in wants]
-    if lead.expiry is not None:
-        trigger["expiry"] = {"expiresAtMs": lead.expiry.at_ms, "reason": lead.expiry.reason.value}
-    return trigger
-
-
-def _because(request: RunRequest) -> str:
-    """In few words what led to the run, for the log."""
-    if not request.wants:
-        return "asked for by hand"
-    lead = request.wants[0]
-    if lead.causes:
-        last = lead.causes[-1]
-        key = f"@{last.partition_key}" if last.partition_key is not None else ""
-        more = f" and {len(lead.causes) - 1} more" if len(lead.causes) > 1 else ""
-        return f"{last.asset_id}{key} v{last.version}{more}"
-    if lead.expiry is not None:
-        return f"{lead.asset_id} {lead.expiry.reason.value}"
-    return lead.asset_id
 
 
 def _auto_item(key: RunKey) -> str:

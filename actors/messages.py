@@ -277,7 +277,7 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """One run to be claimed and launched. With `queued` it is the one that somebody asked for by hand."""
+    """One run to be claimed and launched, wanted since `since_ms`; with `queued` one that was asked for by hand."""
 
     run_id: str
     workflow: WorkflowSpec
@@ -286,11 +286,17 @@ class RunRequest:
     limits: Limits
     wants: tuple[WantRun, ...] = ()
     queued: RunRecord | None = None
+    since_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class SubmitRuns:
     """Time to hand over what is wanted: told by the enqueuer to itself, so that a burst is ordered before it goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRuns:
+    """Time to ask again for what the catalog's limits held back."""
 
 
 @dataclass(frozen=True, slots=True)

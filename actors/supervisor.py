@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import assert_never
 
 from actors.messages import ChildFailed, RestartAsset, StartChildren, StopChildren
@@ -71,6 +72,15 @@ class SupervisorActor(PooledActor):
 
     def on_stop(self) -> None:
         self._stop_down_to(0)
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """A child cannot be started or stopped: nobody is left to mend that."""
+        self._give_up(f"the supervisor failed: {type(exception_value).__name__}: {exception_value}")
 
     def _on_failed(self, failed: ChildFailed) -> None:
         if self._has_given_up:

@@ -72,7 +72,8 @@ def _unmade(
     entry: events.Unmade, event: events.RunSucceeded | events.RunFailed | events.RunCanceled
 ) -> messages.Unmade:
     failure = None
-    if entry.failures:
+    # A canceled run is no failure; what failed before it stands as it was.
+    if entry.failures and not isinstance(event, events.RunCanceled):
         at_ms = entry.last_failure_at_ms if entry.last_failure_at_ms is not None else event.at_ms
         failure = FailureRecord(entry.failures, at_ms, event.run_id)
     dismissed = Dismissal(entry.dismissed.version, entry.dismissed.inputs) if entry.dismissed else None
