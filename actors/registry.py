@@ -15,8 +15,8 @@ from pykka import ActorRef
 
 from actors.catalog.store import ActiveRun, AssetRecord
 from actors.core.graph import AssetNode, AssetSpec, CycleError, Graph, WorkflowSpec
-from actors.core.pauses import EVERYTHING, Pauses, scope_parts
 from actors.core.partitions import Partitioning
+from actors.core.pauses import EVERYTHING, Pauses, scope_parts
 from actors.core.run_queue import RunKey
 from actors.core.state import Cause, UpstreamSnapshot
 from actors.core.waves import wave_below
@@ -58,7 +58,7 @@ from actors.messages import (
     WorkflowsLoaded,
     WorkflowUpdated,
 )
-from actors.runtime import PooledActor, TimerHandle
+from actors.runtime import PooledActor, TimerHandle, tell_to_stop
 from actors.surroundings import Surroundings
 
 __all__ = ["GraphRegistryActor", "RegistryMessage", "SpawnAsset"]
@@ -180,7 +180,7 @@ class GraphRegistryActor(PooledActor):
 
     def on_stop(self) -> None:
         for ref in self._refs.values():
-            ref.stop(block=False)
+            tell_to_stop(ref)
 
     def on_failure(
         self,
@@ -329,7 +329,7 @@ class GraphRegistryActor(PooledActor):
             if node is None or node.spec is None:
                 if ref is not None:
                     del self._refs[asset_id]
-                    ref.stop(block=False)
+                    tell_to_stop(ref)
             elif ref is not None:
                 self._around.tell(ref, asset_id, Configure(node.spec))
                 to_load.append(asset_id)
