@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
@@ -249,9 +250,10 @@ class Service:
             self._give_up,
         )
         self._around.links.supervisor = supervisor
-        supervisor.ask(StartChildren(), timeout=START_TIMEOUT_SECONDS)
-        undo.callback(lambda: supervisor.ask(StopChildren(), timeout=2 * CHILD_STOP_SECONDS))
-        self._wait_until_loaded()
+        with _collector_at_rest():
+            supervisor.ask(StartChildren(), timeout=START_TIMEOUT_SECONDS)
+            undo.callback(lambda: supervisor.ask(StopChildren(), timeout=2 * CHILD_STOP_SECONDS))
+            self._wait_until_loaded()
 
     def _wait_until_loaded(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
@@ -324,6 +326,19 @@ class Service:
         links = self._around.links
         inboxes = [ref.actor_inbox for ref in (links.registry, links.enqueuer) if ref is not None]
         return sum(len(inbox) for inbox in inboxes if isinstance(inbox, Mailbox))
+
+
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """While a large graph is read, millions of objects are made and next to none is garbage; to look through them
+    all again and again would take most of the time. What is there in the end stays, and is not looked through any more.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _defaults(settings: Settings) -> Defaults:

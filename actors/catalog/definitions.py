@@ -31,6 +31,7 @@ __all__ = [
     "Step",
     "Trigger",
     "WorkflowDefinition",
+    "load_canonical",
     "parse_definition",
 ]
 
@@ -92,6 +93,11 @@ class WorkflowDefinition(Section):
         return made.auto_materialize.parameter_defaults if made and made.auto_materialize else {}
 
     def to_spec(self) -> WorkflowSpec:
+        """What deciding needs to know of the workflow; always the same one."""
+        return self._spec
+
+    @cached_property
+    def _spec(self) -> WorkflowSpec:
         """What deciding needs to know of the workflow.
 
         An asset's upstreams are what its own step consumes plus what the steps before it consume, less what
@@ -146,6 +152,23 @@ def parse_definition(text: str | bytes, *, source: str, format: Format = "json")
         document = read_document(text, format)
     except Unreadable as error:
         raise DefinitionInvalid(source, (error.problem,)) from None
+    return _validated(document, source)
+
+
+def load_canonical(text: str, *, source: str) -> WorkflowDefinition:
+    """Read what `canonical_json` wrote. Its size, depth and keys were checked before it was; that is not done again.
+
+    Raises:
+        DefinitionInvalid: another version of this program wrote something that this one cannot use.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise DefinitionInvalid(source, (Problem("$", f"this is no JSON: {error}"),)) from None
+    return _validated(document, source)
+
+
+def _validated(document: JsonValue, source: str) -> WorkflowDefinition:
     if not isinstance(document, dict):
         reason = f"a definition is an object, not {type(document).__name__}; begin with slug, name and steps"
         raise DefinitionInvalid(source, (Problem("$", reason),))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from typing import Any
 
 import structlog
 
-from actors.catalog.definitions import DefinitionInvalid, WorkflowDefinition, parse_definition
+from actors.catalog.definitions import DefinitionInvalid, WorkflowDefinition, load_canonical
 from actors.catalog.events import WorkflowUpdated
 from actors.catalog.redis_root import RedisRoom
 from actors.catalog.store import PutResult, Source
@@ -37,6 +38,8 @@ class RedisDefinitions(RedisRoom):
 
     def workflows(self) -> list[WorkflowDefinition]:
         kept: dict[str, str] = self._read("HGETALL", self._keys.workflows)
+        for slug in self._parsed.keys() - kept.keys():
+            self._parsed.pop(slug, None)
         found = []
         for slug in sorted(kept):
             try:
@@ -51,5 +54,15 @@ class RedisDefinitions(RedisRoom):
         loaded: dict[str, Any] = {slug: json.loads(text) for slug, text in kept.items()}
         return {slug: (found["source"], found["hash"]) for slug, found in loaded.items()}
 
+    @cached_property
+    def _parsed(self) -> dict[str, tuple[str, WorkflowDefinition]]:
+        """Of each workflow the text that was read last, and what it says: all are read again and again."""
+        return {}
+
     def _parse(self, slug: str, text: str) -> WorkflowDefinition:
-        return parse_definition(text, source=f"workflow {slug} in {self._keys.workflows}")
+        known = self._parsed.get(slug)
+        if known is not None and known[0] == text:
+            return known[1]
+        definition = load_canonical(text, source=f"workflow {slug} in {self._keys.workflows}")
+        self._parsed[slug] = (text, definition)
+        return definition
