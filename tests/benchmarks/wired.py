@@ -70,6 +70,8 @@ class Wired:
         self.start_seconds = time.perf_counter() - began
 
     def stop(self) -> None:
+        if self.stop_seconds:
+            return
         began = time.perf_counter()
         self.service.stop()
         self.stop_seconds = time.perf_counter() - began
