@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from actors.interfaces.commands.assets import history, mark_stale, resume
 from actors.interfaces.commands.debug import debug
 from actors.interfaces.commands.emit import emit
+from actors.interfaces.commands.explain import explain
 from actors.interfaces.commands.pauses import pause, pauses, unpause
 from actors.interfaces.commands.plan import plan
 from actors.interfaces.commands.runs import audit, cancel, run, runs
@@ -103,6 +104,7 @@ for _name, _command, _short in (
     ("cancel", cancel, "Cancel a run."),
     ("audit", audit, "List the runs that started by themselves."),
     ("debug", debug, "Show how assets stand, and why."),
+    ("explain", explain, "Say why something is, or is not, made."),
     ("plan", plan, "Show which runs would follow."),
     ("history", history, "List what was made of an asset."),
     ("resume", resume, "Forget failures, so that it goes on."),

@@ -113,10 +113,11 @@ class MemoryStore:
     def record(self, new: NewMaterialization) -> Recorded:
         run = self._runs.get(new.run_id) if new.run_id is not None else None
         mark = (new.step_id, new.asset_id, new.partition_key)
-        seen = f"key:{new.dedupe_key}" if new.dedupe_key is not None else None
+        seen = [f"key:{new.dedupe_key}"] if new.dedupe_key is not None else []
         if run is None and new.run_id is not None:
-            seen = seen or f"run:{new.run_id}:{mark}"
-        earlier = (run.marks.get(mark) if run else None) or (self._seen.get(seen) if seen else None)
+            seen.append(f"run:{new.run_id}:{mark}")
+        marks = [run.marks.get(mark) if run else None, *(self._seen.get(text) for text in seen)]
+        earlier = next((found for found in marks if found is not None), None)
         if earlier is not None:
             return Recorded(*earlier, duplicate=True)
         if run is not None and run.record.status is not RunStatus.RUNNING:
@@ -134,8 +135,7 @@ class MemoryStore:
         is_changed = made.changed_version == made.version
         if run is not None:
             run.marks[mark] = (made.version, is_changed)
-        if seen is not None:
-            self._seen[seen] = (made.version, is_changed)
+        self._seen |= dict.fromkeys(seen, (made.version, is_changed))
         # The event tells when this one was produced, also if a later one is known already.
         told = replace(made, produced_at_ms=new.produced_at_ms)
         self.journal.append(AssetProduced(new.asset_id, new.partition_key, told, self._pos()))
