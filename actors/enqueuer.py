@@ -6,6 +6,7 @@ not stored: assets ask again after a restart, and decide again whenever a run of
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -56,6 +57,7 @@ __all__ = ["EnqueuerActor", "EnqueuerMessage"]
 
 MANUAL_PRIORITY = 0
 RETRY_MS = 1_000
+ENDED_KEPT = 10_000
 
 EnqueuerMessage = (
     WantRun
@@ -120,6 +122,7 @@ class EnqueuerActor(PooledActor):
         self._believed_active: frozenset[str] = frozenset()
         self._is_flush_due = False
         self._set_aside: list[_Wanted] = []
+        self._ended: OrderedDict[str, None] = OrderedDict()
 
     def on_receive(self, message: EnqueuerMessage) -> QueueDump | None:
         match message:
@@ -222,6 +225,8 @@ class EnqueuerActor(PooledActor):
     # -- what is active ----------------------------------------------------------------------------------------------
 
     def _on_run_enqueued(self, news: RunEnqueued) -> None:
+        if news.run_id in self._ended:
+            return
         started = self._started.get(news.run_id)
         if started is None:
             self._started[news.run_id] = _Started("unknown", "unknown", at_ms_of(news.pos))
@@ -236,6 +241,9 @@ class EnqueuerActor(PooledActor):
         self._report_queue()
 
     def _on_run_ended(self, news: RunEnded) -> None:
+        self._ended[news.run_id] = None
+        if len(self._ended) > ENDED_KEPT:
+            self._ended.popitem(last=False)
         # A run asked for by hand may be canceled before it was ever claimed.
         self._drop(news.run_id)
         # It may end before its submission is answered; what its assets want from now on counts.
@@ -267,9 +275,10 @@ class EnqueuerActor(PooledActor):
             if slot is not None:
                 self._on_run_ended(RunEnded(run_id, slot.key[0], slot.key[1], "unknown", (), 0))
         for active in loaded.active:
-            self._queue.occupy(
-                active.run_id, Slot((active.workflow_slug, active.partition_key), self._pools(active.workflow_slug))
-            )
+            # What was read may be older than the news of a run's end.
+            if active.run_id not in self._ended:
+                key = (active.workflow_slug, active.partition_key)
+                self._queue.occupy(active.run_id, Slot(key, self._pools(active.workflow_slug)))
         self._is_ready = True
         for run in loaded.queued:
             self._on_queued(run)
@@ -398,7 +407,7 @@ class EnqueuerActor(PooledActor):
         )
 
     def _retry_later(self, request: RunRequest, wants: Sequence[WantRun]) -> None:
-        """Set aside what the catalog holds back for a reason not seen from here, until a run ends or time has passed."""
+        """Set aside what the catalog holds back for a reason not seen from here, until a run ends or time passes."""
         if not self._set_aside:
             self._around.timers.tell_at(self._around.clock.now_ms() + RETRY_MS, self.actor_ref, RetryRuns())
         key = (request.workflow.slug, request.partition_key)

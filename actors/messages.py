@@ -368,12 +368,16 @@ class WorkflowLoaded:
 
 @dataclass(frozen=True, slots=True)
 class AssetsLoaded:
-    """Records of assets and of their upstreams, as of `pos`; `asset_ids` are those that asked."""
+    """Records of assets and of their upstreams, as of `pos`; `asset_ids` are those that asked.
+
+    `histories` are the latest changes of some upstreams, as in `UpstreamSnapshot`.
+    """
 
     asset_ids: tuple[str, ...]
     records: Mapping[str, AssetRecord]
     active: tuple[ActiveRun, ...]
     pos: int
+    histories: Mapping[str, tuple[tuple[str | None, int, int], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

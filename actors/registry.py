@@ -15,7 +15,7 @@ from pykka import ActorRef
 
 from actors.catalog.store import ActiveRun, AssetRecord
 from actors.core.graph import AssetNode, AssetSpec, CycleError, Graph, WorkflowSpec
-from actors.core.partitions import Partitioning
+from actors.core.partitions import Partitioning, TimeWindowPartitioning
 from actors.core.pauses import EVERYTHING, Pauses, scope_parts
 from actors.core.run_queue import RunKey
 from actors.core.state import Cause, UpstreamSnapshot
@@ -401,7 +401,19 @@ class GraphRegistryActor(PooledActor):
             chunk = asset_ids[start : start + LOAD_CHUNK]
             upstream_ids = {u for a in chunk for u in self._upstreams(a)}
             self._loading += 1
-            self._around.catalog.load_assets(chunk, sorted(upstream_ids.difference(chunk)), self.actor_ref)
+            by_time = {u for a in chunk for u in self._upstreams(a) if self._is_by_time(u, a)}
+            upstream_ids -= set(chunk)
+            self._around.catalog.load_assets(chunk, sorted(upstream_ids), sorted(by_time), self.actor_ref)
+
+    def _is_by_time(self, upstream_id: str, asset_id: str) -> bool:
+        """Whether it is the time of its production that says which windows of the asset an upstream concerns."""
+        upstream, asset = self._graph.node(upstream_id), self._graph.node(asset_id)
+        return (
+            upstream is not None
+            and asset is not None
+            and isinstance(asset.partitioning, TimeWindowPartitioning)
+            and not isinstance(upstream.partitioning, TimeWindowPartitioning)
+        )
 
     def _on_assets_loaded(self, loaded: AssetsLoaded) -> None:
         self._loading -= 1
@@ -450,6 +462,7 @@ class GraphRegistryActor(PooledActor):
         return UpstreamSnapshot(
             node.partitioning if node else None,
             {key: (made.changed_version, made.produced_at_ms) for key, made in record.latest.items()},
+            loaded.histories.get(asset_id, ()),
         )
 
     def _upstreams(self, asset_id: str) -> tuple[str, ...]:

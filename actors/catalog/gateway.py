@@ -54,6 +54,7 @@ Receiver = ActorRef[Any]
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
+HISTORY_READ = 1_000
 SUBMIT_AT_ONCE = 100
 """Enough to hide the way to the server; few enough that it works on some runs while the next are prepared here."""
 
@@ -110,8 +111,12 @@ class CatalogGateway:
     def load_pauses(self, receiver: Receiver) -> None:
         self._reads.put(partial(self._load_pauses, receiver))
 
-    def load_assets(self, asset_ids: Sequence[str], upstream_ids: Sequence[str], receiver: Receiver) -> None:
-        self._reads.put(partial(self._load_assets, tuple(asset_ids), tuple(upstream_ids), receiver))
+    def load_assets(
+        self, asset_ids: Sequence[str], upstream_ids: Sequence[str], histories_of: Sequence[str], receiver: Receiver
+    ) -> None:
+        self._reads.put(
+            partial(self._load_assets, tuple(asset_ids), tuple(upstream_ids), tuple(histories_of), receiver)
+        )
 
     def load_runs(self, receiver: Receiver) -> None:
         self._reads.put(partial(self._load_runs, receiver))
@@ -151,11 +156,26 @@ class CatalogGateway:
     def _pauses(self) -> Pauses:
         return Pauses(self._store.pauses(self._clock.now_ms()))
 
-    def _load_assets(self, asset_ids: tuple[str, ...], upstream_ids: tuple[str, ...], receiver: Receiver) -> None:
+    def _load_assets(
+        self,
+        asset_ids: tuple[str, ...],
+        upstream_ids: tuple[str, ...],
+        histories_of: tuple[str, ...],
+        receiver: Receiver,
+    ) -> None:
         pos = self._store.position()
         active = self._store.active_runs()
         records = self._store.read_assets([*asset_ids, *upstream_ids])
-        _tell(receiver, AssetsLoaded(asset_ids, records, tuple(active), pos))
+        histories = {asset_id: self._changes_of(asset_id) for asset_id in histories_of}
+        _tell(receiver, AssetsLoaded(asset_ids, records, tuple(active), pos, histories))
+
+    def _changes_of(self, asset_id: str) -> tuple[tuple[str | None, int, int], ...]:
+        entries = self._store.history(asset_id, limit=HISTORY_READ)
+        return tuple(
+            (entry.partition_key, made.version, made.produced_at_ms)
+            for entry in entries
+            if (made := entry.materialization).changed_version == made.version
+        )
 
     def _load_runs(self, receiver: Receiver) -> None:
         active = self._store.active_runs()

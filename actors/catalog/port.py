@@ -1,6 +1,6 @@
 """The catalog as actors see it: every question returns at once, and the answer comes as a message.
 
-Whoever implements it keeps trying while the catalog is unavailable, so a question that was asked is answered in the end.
+Whoever implements it keeps trying while the catalog is unavailable, so each question is answered in the end.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ class CatalogPort(Protocol):
     def load_pauses(self, receiver: Receiver) -> None:
         """Answers `PausesLoaded`."""
 
-    def load_assets(self, asset_ids: Sequence[str], upstream_ids: Sequence[str], receiver: Receiver) -> None:
-        """Answers `AssetsLoaded` with the records of both."""
+    def load_assets(
+        self, asset_ids: Sequence[str], upstream_ids: Sequence[str], histories_of: Sequence[str], receiver: Receiver
+    ) -> None:
+        """Answers `AssetsLoaded` with the records of assets and upstreams, and the latest changes of `histories_of`."""
 
     def load_runs(self, receiver: Receiver) -> None:
         """Answers `RunsLoaded`."""

@@ -151,8 +151,8 @@ class AssetNode:
 class Graph:
     """All workflows and assets.
 
-    `consumers` of a node are the opted-in assets that follow its updates; a dict for its order, so that the same changes
-    give the same order of messages in every process.
+    `consumers` of a node are the opted-in assets that follow its updates; a dict for its order, so that the same
+    changes give the same order of messages in every process.
     """
 
     __slots__ = ("assets", "workflows")

@@ -107,8 +107,21 @@ def load_partitions(
     for upstream_id in sorted(spec.considered, key=lambda u: _concerns_all(spec, upstreams.get(u))):
         snapshot = upstreams.get(upstream_id)
         if snapshot is not None:
-            _apply_upstream(spec, states, upstream_id, snapshot)
+            _apply_upstream(spec, states, upstream_id, snapshot, _first_made_ms(latest))
     return states
+
+
+def _first_made_ms(latest: Mapping[str | None, Materialization]) -> int | None:
+    return min((made.produced_at_ms for made in latest.values()), default=None)
+
+
+def _changes(snapshot: UpstreamSnapshot, since_ms: int | None) -> list[tuple[str | None, int, int]]:
+    """Latest and earlier changes by version. Earlier ones from before anything was made here would fill in the past."""
+    changes = {version: (key, version, at_ms) for key, (version, at_ms) in snapshot.changed.items()}
+    for key, version, at_ms in snapshot.history:
+        if version in changes or (since_ms is not None and at_ms >= since_ms):
+            changes[version] = (key, version, at_ms)
+    return [changes[version] for version in sorted(changes)]
 
 
 def _concerns_all(spec: AssetSpec, snapshot: UpstreamSnapshot | None) -> bool:
@@ -120,10 +133,14 @@ def _concerns_all(spec: AssetSpec, snapshot: UpstreamSnapshot | None) -> bool:
 
 
 def _apply_upstream(
-    spec: AssetSpec, states: dict[str | None, PartitionState], upstream_id: str, snapshot: UpstreamSnapshot
+    spec: AssetSpec,
+    states: dict[str | None, PartitionState],
+    upstream_id: str,
+    snapshot: UpstreamSnapshot,
+    since_ms: int | None,
 ) -> None:
     # Oldest change first, as it would have been told: note_cause keeps what is newer than what it knows.
-    for upstream_key, (version, produced_at_ms) in sorted(snapshot.changed.items(), key=lambda item: item[1][0]):
+    for upstream_key, version, produced_at_ms in _changes(snapshot, since_ms):
         cause = Cause(upstream_id, upstream_key, version)
         keys = concerned_keys(snapshot.partitioning, upstream_key, produced_at_ms, spec.partitioning)
         for key in tuple(states) if keys is ALL_KNOWN else keys:

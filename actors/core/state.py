@@ -74,10 +74,15 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSnapshot:
-    """Of one upstream: for each of its partitions the version in which it last changed and when it was produced."""
+    """Of one upstream: for each of its partitions the version in which it last changed and when it was produced.
+
+    `history` are its latest changes as (partition key, version, produced at), where the time of production says which
+    partitions below are concerned: a version that was superseded may be the last that is about its time window.
+    """
 
     partitioning: Partitioning | None
     changed: Mapping[str | None, tuple[int, int]]
+    history: tuple[tuple[str | None, int, int], ...] = ()
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from actors.catalog.store import (
     BasisOutdated,
     Busy,
     Gone,
+    HistoryEntry,
     JsonObject,
     LimitReached,
     NewMaterialization,
@@ -109,6 +110,10 @@ class MemoryStore:
 
     def read_assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRecord]:
         return self._assets.read(asset_ids)
+
+    def history(self, asset_id: str, *, partition_key: str | None = None, limit: int = 100) -> list[HistoryEntry]:
+        """Nothing: a plan begins from what is latest."""
+        return []
 
     def record(self, new: NewMaterialization) -> Recorded:
         run = self._runs.get(new.run_id) if new.run_id is not None else None

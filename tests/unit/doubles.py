@@ -95,7 +95,13 @@ class MemoryCatalog:
     def load_pauses(self, receiver: ActorRef[Any]) -> None:
         self._ask(receiver, lambda: PausesLoaded(Pauses(dict(self.pauses))))
 
-    def load_assets(self, asset_ids: Sequence[str], upstream_ids: Sequence[str], receiver: ActorRef[Any]) -> None:
+    def load_assets(
+        self,
+        asset_ids: Sequence[str],
+        upstream_ids: Sequence[str],
+        histories_of: Sequence[str],
+        receiver: ActorRef[Any],
+    ) -> None:
         def loaded() -> AssetsLoaded:
             records = {a: self._record(a) for a in (*asset_ids, *upstream_ids)}
             return AssetsLoaded(tuple(asset_ids), records, self._active(), self._pos)
