@@ -185,6 +185,16 @@ def test_a_paused_asset_still_expires(on_stage: Stage) -> None:
     assert house.active() == ["b"]
 
 
+def test_one_that_is_held_back_already_still_expires_at_its_time(on_stage: Stage) -> None:
+    house = House(on_stage, workflow("b", "a", ttl_ms=1_000))
+    house.produce("b")
+    pause(on_stage, "all", NOON + 9_000)
+    house.produce("a")
+    assert state(house, "b") == "paused"
+    on_stage.advance(1_000)
+    assert [version for _, _, version, _ in on_stage.catalog.expiries] == [1]
+
+
 def test_a_lost_change_is_found_at_the_next_refresh(on_stage: Stage) -> None:
     fresh(on_stage)
     house = House(on_stage, DIAMOND[0])
