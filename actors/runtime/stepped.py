@@ -92,6 +92,13 @@ class SteppedDispatcher:
                 self._runnable.append(actor)
         return True
 
+    def run_to_stop(self, ref: pykka.ActorRef[Any]) -> None:
+        """Stop one actor and let it handle its mail until it has: what a handler that waits for it would see."""
+        ref.stop(block=False)
+        while ref.is_alive():
+            places = [place for place, actor in enumerate(self._runnable) if actor.actor_ref == ref]
+            self.step(lambda _, place=places[0]: place)  # type: ignore[misc]
+
     def run_until_idle(self, choose: Choose = longest_waiting, max_steps: int = sys.maxsize) -> int:
         """Step until no actor has anything to do.
 

@@ -415,7 +415,7 @@ class World:
         ref = getattr(self.around.links, name)
         setattr(self.around.links, name, None)
         if ref is not None and ref.is_alive():
-            ref.stop(block=False)
+            self.dispatcher.run_to_stop(ref)
 
     def _asset_ref(self, asset_id: str) -> Any:
         """The actor of an asset that was started last, if any."""

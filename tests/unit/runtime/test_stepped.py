@@ -231,3 +231,19 @@ def test_a_failing_actor_fails_alone(stepped: SteppedDispatcher) -> None:
     stepped.run_until_idle()
     assert log == ["bad started", "good started", "bad failed", "good got x"]
     assert stepped.actors == 1
+
+
+def test_one_actor_can_be_stopped_while_the_others_wait(stepped: SteppedDispatcher) -> None:
+    heard: list[str] = []
+
+    class Listener(PooledActor):
+        def on_receive(self, message: str) -> None:
+            heard.append(message)
+
+    first, second = stepped.spawn(Listener), stepped.spawn(Listener)
+    first.tell("to the first")
+    second.tell("to the second")
+    stepped.run_to_stop(first)
+    assert heard == ["to the first"]
+    assert not first.is_alive()
+    assert second.is_alive()
