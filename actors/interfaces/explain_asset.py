@@ -37,10 +37,11 @@ def explain_partition(partition: JsonObject, facts: Facts) -> JsonObject:
 
     `{partitionKey, state, reason, verdict, waitsFor: {kind, until, text} or null, nextLook, madeFrom: {version,
     producedAt, expiresAt, runId, upstreams: [{assetId, read, latest, newest, isNewer, counts}]} or null,
-    toMakeItRun: [text], timeline: [{at, what}], decisions: [{at, decision, reason, cause, until | nextLook}]}`. Times are ISO 8601 in UTC;
-    the timeline goes from the past to what is to come. `kind` is a reason, `slot` for one of the limits, `submission`
-    or `service`. Of an upstream, `counts` says whether its updates re-make the asset; `latest` is the version that counts
-    for this partition (null: none does), and `newest` the newest of all its partitions.
+    toMakeItRun: [text], timeline: [{at, what}], decisions: [{at, decision, reason, cause, until | nextLook}]}`.
+
+    Times are ISO 8601 in UTC; the timeline goes from the past to what is to come. `kind` is a reason, `slot` for one of
+    the limits, `submission` or `service`. Of an upstream, `counts` says whether its updates re-make the asset; `latest`
+    is the version that counts for this partition (null: none does), and `newest` the newest of all its partitions.
     """
     key = _text(partition.get("partitionKey"))
     reason = str(partition.get("reason"))

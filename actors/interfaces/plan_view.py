@@ -48,6 +48,9 @@ def plan_notes(plan: Plan, *, is_service_running: bool, limit: int) -> list[str]
         name = partition_name(run.workflow_slug, run.partition_key)
         left = _after(run.ends_at_ms - plan.begin_ms)
         notes.append(f"{run.run_id} of {name} is active already, and taken to succeed at {left}")
+    for pause in plan.pauses:
+        end = f"until {iso_or_none(pause.until_ms)}" if pause.until_ms is not None else "until it is unpaused by hand"
+        notes.append(f"paused: {pause.scope} {end}; what it holds back is not among the runs before that")
     for slug, key in plan.waiting:
         notes.append(f"{partition_name(slug, key)} still waits for a slot at the end")
     if not plan.is_cut:

@@ -1,8 +1,8 @@
 """The catalog of a plan: what the gateway and the runs of a plan ask of a store, in memory.
 
-It keeps the rules of the scripts on the server (claims, limits, basis, counters, changed versions, expiry once,
-failures), and a contract test compares its answers with theirs. Definitions do not change during a plan; parameters,
-steps, history and audit decide nothing, so they are not here.
+It keeps the rules of the scripts on the server (claims, limits, pauses, basis, counters, changed versions, expiry
+once, failures), and a contract test compares its answers with theirs. Definitions and pauses do not change by hand
+during a plan; parameters, steps and audit decide nothing, so they are not here.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from actors.catalog.store import (
     LimitReached,
     NewMaterialization,
     NewRun,
+    Paused,
     Produced,
     Recorded,
     RunFenced,
@@ -32,8 +33,7 @@ from actors.catalog.store import (
     Submitted,
 )
 from actors.core.freshness import ExpiryReason
-from actors.core.pauses import Pause
-from actors.core.state import FailureRecord
+from actors.core.pauses import EVERYTHING, Pause, asset_scope, workflow_scope
 from actors.messages import (
     AssetExpired,
     AssetProduced,
@@ -65,7 +65,10 @@ class _Run:
 
 
 class MemoryStore:
-    """Begins with what was read of a catalog; `journal` is what a stream would tell from then on."""
+    """Begins with what was read of a catalog; `journal` is what a stream would tell from then on.
+
+    `histories` are newest first, as the catalog tells them; of an asset that is not among them it begins empty.
+    """
 
     def __init__(
         self,
@@ -73,13 +76,15 @@ class MemoryStore:
         *,
         workflows: Sequence[WorkflowDefinition] = (),
         assets: Mapping[str, AssetRecord] | None = None,
-        runs: Sequence[RunRecord] = (),
+        histories: Mapping[str, Sequence[HistoryEntry]] | None = None,
         pauses: Mapping[str, Pause] | None = None,
+        runs: Sequence[RunRecord] = (),
         pos: int = 0,
     ) -> None:
         self._clock = clock
         self._workflows = {definition.slug: definition for definition in workflows}
         self._assets = MemoryAssets(assets or {})
+        self._histories = {asset_id: list(entries)[::-1] for asset_id, entries in (histories or {}).items()}
         self._pauses = dict(pauses or {})
         self._runs: dict[str, _Run] = {}
         self._claims: dict[tuple[str, str | None], str] = {}
@@ -112,8 +117,9 @@ class MemoryStore:
         return self._assets.read(asset_ids)
 
     def history(self, asset_id: str, *, partition_key: str | None = None, limit: int = 100) -> list[HistoryEntry]:
-        """Nothing: a plan begins from what is latest."""
-        return []
+        entries = self._histories.get(asset_id, [])
+        found = [e for e in entries if partition_key is None or e.partition_key == partition_key]
+        return found[::-1][:limit]
 
     def record(self, new: NewMaterialization) -> Recorded:
         run = self._runs.get(new.run_id) if new.run_id is not None else None
@@ -143,6 +149,10 @@ class MemoryStore:
         self._seen |= dict.fromkeys(seen, (made.version, is_changed))
         # The event tells when this one was produced, also if a later one is known already.
         told = replace(made, produced_at_ms=new.produced_at_ms)
+        entry = HistoryEntry(
+            new.asset_id, new.partition_key, told, new.workflow_slug, new.step_id, new.payload, new.schema
+        )
+        self._histories.setdefault(new.asset_id, []).append(entry)
         self.journal.append(AssetProduced(new.asset_id, new.partition_key, told, self._pos()))
         return Recorded(made.version, is_changed, duplicate=False)
 
@@ -186,6 +196,8 @@ class MemoryStore:
         outdated = tuple(basis.asset_id for basis in new.basis if not self._holds(basis))
         if outdated:
             return BasisOutdated(outdated)
+        if paused := self._paused(new, key[0]):
+            return Paused(paused)
         if (holder := self._claims.get(key)) is not None:
             return Busy(holder)
         if (limit := self._limit_reached(new, key[0])) is not None:
@@ -196,6 +208,13 @@ class MemoryStore:
         self._claims[key] = new.run_id
         self.journal.append(RunEnqueued(new.run_id, new.workflow_slug, new.partition_key, self._pos()))
         return Submitted(new.run_id)
+
+    def _paused(self, new: NewRun, slug: str) -> tuple[str, ...]:
+        """The assets that ask for the run and are paused; who asks by hand passes through."""
+        holding = {scope for scope, pause in self._pauses.items() if pause.holds(new.created_at_ms)}
+        if not holding.isdisjoint({EVERYTHING, workflow_scope(slug)}):
+            return tuple(basis.asset_id for basis in new.basis)
+        return tuple(basis.asset_id for basis in new.basis if asset_scope(basis.asset_id) in holding)
 
     def _holds(self, basis: Basis) -> bool:
         made = self._assets.made(basis.asset_id, basis.partition_key)
@@ -312,10 +331,7 @@ class MemoryStore:
             return Unmade(asset_id, key, self._assets.fail(asset_id, key, now_ms, run_id))
         is_started = run.record.started_at_ms is not None
         read = run.record.inputs if is_started else self._assets.counters(run.upstreams)
-        before = self._assets.failure(asset_id, key)
-        # As the event has it: the count and time of before, under the run that it tells of.
-        failure = FailureRecord(before.failures, before.last_failure_at_ms, run_id) if before else None
-        return Unmade(asset_id, key, failure, self._assets.dismiss(asset_id, key, read))
+        return Unmade(asset_id, key, None, self._assets.dismiss(asset_id, key, read))
 
     def _pos(self) -> int:
         return self.journal.next_pos(self._clock.now_ms())

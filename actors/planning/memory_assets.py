@@ -119,9 +119,6 @@ class MemoryAssets:
         self._kept(asset_id).dismissals[partition_key] = dismissal
         return dismissal
 
-    def failure(self, asset_id: str, partition_key: str | None) -> FailureRecord | None:
-        return self._asset(asset_id).failures.get(partition_key)
-
     def resume(self, asset_id: str, partition_key: str | None) -> int:
         """Of one partition, or of every one when None is given; of how many there was something to forget."""
         asset = self._asset(asset_id)

@@ -9,6 +9,7 @@ from typing import Literal
 from actors.catalog.store import NewMaterialization
 from actors.core.freshness import ExpiryReason
 from actors.core.graph import Graph
+from actors.core.pauses import Pause
 from actors.planning.causes import GivenEvent, SourcedCause, sourced
 from actors.planning.memory import MemoryStore
 from actors.planning.rehearsal import Policies, Rehearsal
@@ -69,6 +70,7 @@ class Plan:
     refused: tuple[str, ...]
     guessed: tuple[str, ...]
     is_moving: bool
+    pauses: tuple[Pause, ...] = ()
 
 
 def make_plan(
@@ -94,8 +96,9 @@ def make_plan(
         clock,
         workflows=snapshot.workflows,
         assets=snapshot.assets,
-        runs=snapshot.runs,
+        histories=snapshot.histories,
         pauses=snapshot.pauses,
+        runs=snapshot.runs,
         pos=snapshot.pos,
     )
     runs = RehearsedRuns(store, clock, snapshot.run_time, most_planned=most_runs)
@@ -134,6 +137,7 @@ def make_plan(
         refused=tuple(rehearsal.refused),
         guessed=tuple(sorted({run.workflow_slug for run in planned if run.run_time == RunTime()})),
         is_moving=snapshot.is_moving,
+        pauses=tuple(pause for pause in snapshot.pauses.values() if pause.holds(now_ms)),
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median_low
 
 from actors.catalog.definitions import WorkflowDefinition
-from actors.catalog.store import AssetRecord, RunRecord, RunStatus, Store
+from actors.catalog.gateway import HISTORY_READ
+from actors.catalog.store import AssetRecord, HistoryEntry, RunRecord, RunStatus, Store
 from actors.core.pauses import Pause
 
 __all__ = ["ASSUMED_MS", "RunTime", "Snapshot", "read_snapshot", "run_times"]
@@ -31,7 +32,8 @@ class RunTime:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """`runs` are those that are active or queued. `is_moving` says that events came while it was read, each time."""
+    """`runs` are those that are active or queued; `histories` are of upstreams that have no partitions themselves, as
+    their times may say which windows below they concern. `is_moving`: events came while it was read, each time."""
 
     workflows: tuple[WorkflowDefinition, ...]
     assets: Mapping[str, AssetRecord]
@@ -39,20 +41,21 @@ class Snapshot:
     run_times: Mapping[str, RunTime]
     pos: int
     is_moving: bool
+    histories: Mapping[str, Sequence[HistoryEntry]] = field(default_factory=dict)
     pauses: Mapping[str, Pause] = field(default_factory=dict)
 
     def run_time(self, slug: str) -> RunTime:
         return self.run_times.get(slug, RunTime())
 
 
-def read_snapshot(store: Store) -> Snapshot:
+def read_snapshot(store: Store, now_ms: int) -> Snapshot:
     """Read the catalog; again, up to three times, if an event came meanwhile.
 
     Raises:
         CatalogUnavailable: the catalog cannot be reached.
     """
     for attempt in range(1, _TRIES + 1):
-        snapshot = _read(store, is_last=attempt == _TRIES)
+        snapshot = _read(store, now_ms, is_last=attempt == _TRIES)
         if snapshot is not None:
             return snapshot
     raise AssertionError("the last try always has an answer")
@@ -68,16 +71,18 @@ def run_times(runs: Iterable[RunRecord]) -> dict[str, RunTime]:
     return {slug: RunTime(median_low(found), len(found)) for slug, found in taken.items() if found}
 
 
-def _read(store: Store, *, is_last: bool) -> Snapshot | None:
+def _read(store: Store, now_ms: int, *, is_last: bool) -> Snapshot | None:
     pos = store.position()
     workflows = tuple(store.workflows())
     run_ids = [run.run_id for run in store.active_runs()]
     records = (*(store.run(run_id) for run_id in run_ids), *store.queued_runs())
-    named = {asset.asset_id for w in workflows for asset in w.to_spec().assets}
-    consumed = {asset_id for w in workflows for asset_id in w.to_spec().consumed}
+    specs = [definition.to_spec() for definition in workflows]
+    partitioned = {asset.asset_id for w in specs for asset in w.assets if asset.partitioning is not None}
+    consumed = {asset_id for w in specs for asset_id in w.consumed}
+    named = {asset.asset_id for w in specs for asset in w.assets}
     assets = store.read_assets(sorted({*store.asset_ids(), *named, *consumed}))
-    # Those that have ended too: the plan has a clock of its own.
-    pauses = store.pauses(0)
+    histories = {a: store.history(a, limit=HISTORY_READ) for a in sorted(consumed - partitioned)}
+    pauses = store.pauses(now_ms)
     times = run_times(store.runs(status=RunStatus.SUCCEEDED, limit=RUNS_READ))
     is_moving = store.position() != pos
     if is_moving and not is_last:
@@ -89,5 +94,6 @@ def _read(store: Store, *, is_last: bool) -> Snapshot | None:
         run_times=times,
         pos=pos,
         is_moving=is_moving,
+        histories=histories,
         pauses=pauses,
     )

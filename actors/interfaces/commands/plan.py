@@ -63,7 +63,8 @@ def plan(
     with open_session(ctx, config) as session:
         store, settings = session.catalog.store, session.settings
         is_service_running = session.catalog.control.is_service_running()
-        snapshot = read_snapshot(store)
+        now_ms = time.time_ns() // 1_000_000
+        snapshot = read_snapshot(store, now_ms)
     graph, _ = graph_of(snapshot.workflows)
     events = [
         *_events("produced", produced or (), graph, {*graph.assets, *snapshot.assets}),
@@ -75,7 +76,7 @@ def plan(
                 snapshot,
                 _policies(settings),
                 events,
-                now_ms=time.time_ns() // 1_000_000,
+                now_ms=now_ms,
                 horizon_ms=int(minutes * _MINUTE_MS),
                 is_service_running=is_service_running,
                 most_runs=limit,

@@ -17,7 +17,7 @@ from actors.catalog.news import news_of
 from actors.catalog.redis_store import RedisStore
 from actors.catalog.store import Basis, Limits, NewMaterialization, NewRun, RunFenced, RunStatus
 from actors.core.freshness import ExpiryReason, FreshnessPolicy
-from actors.messages import WorkflowUpdated
+from actors.messages import PauseChanged, WorkflowUpdated
 from actors.planning.memory import MemoryStore
 from actors.runtime import VirtualClock
 from tests.integration.catalog.builders import AUTO, MANUAL, T0, on_every_server
@@ -28,6 +28,7 @@ ASSETS = ("a", "b")
 KEYS = (None, "x")
 RUNS = ("r1", "r2", "r3", "r4", "r5", "r6")
 SLUGS = ("w1", "w2", "gone")
+SCOPES = ("all", "workflow:w1", "asset:a", "asset:b")
 MAKE_B = {"id": "s", "jobSlug": "make", "consumes": [{"assetId": "a"}], "produces": [{"assetId": "b"}]}
 KNOWN = {
     slug: parse_definition(json.dumps({"slug": slug, "name": slug, "steps": [MAKE_B]}), source=slug)
@@ -98,24 +99,37 @@ TOGETHER = operation(
 """A whole run, so that lists of operations reach what only started, canceled or failed runs do."""
 
 
-@given(operations=st.lists(OPERATIONS | TOGETHER, min_size=8, max_size=30))
+@given(
+    operations=st.lists(OPERATIONS | TOGETHER, min_size=8, max_size=30),
+    pauses=st.just({}) | st.dictionaries(st.sampled_from(SCOPES), st.none() | st.just(T0 + 9), max_size=1),
+)
 @settings(
     max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_both_catalogs_answer_alike(client: Redis, prefix: str, operations: list[Operation]) -> None:
+def test_both_catalogs_answer_alike(
+    client: Redis, prefix: str, operations: list[Operation], pauses: dict[str, int | None]
+) -> None:
     own = f"{prefix}:{uuid.uuid4().hex[:8]}"
     real = RedisStore(client, prefix=own)
     for definition in KNOWN.values():
         real.put_workflow(definition, source="command", content_hash="")
+    for scope, until_ms in pauses.items():
+        real.pause(scope, until_ms, None, T0)
     clock = VirtualClock(T0)
-    memory = MemoryStore(clock, workflows=list(KNOWN.values()))
+    memory = MemoryStore(clock, workflows=list(KNOWN.values()), pauses=real.pauses(T0))
     try:
         for now_ms, one in enumerate(_flat(operations), start=T0):
             expected, found = _do(real, one, now_ms), _do(memory, one, now_ms)
             assert found == expected, one
         assert memory.read_assets(ASSETS) == real.read_assets(ASSETS)
+        assert memory.pauses(T0 + 9) == real.pauses(T0 + 9)
+        for asset_id in ASSETS:
+            assert memory.history(asset_id) == real.history(asset_id)
+            assert memory.history(asset_id, partition_key="x", limit=2) == real.history(
+                asset_id, partition_key="x", limit=2
+            )
         assert memory.active_runs() == real.active_runs()
         assert memory.queued_runs() == real.queued_runs()
         for run_id in RUNS:
@@ -239,7 +253,7 @@ def _do(store: RedisStore | MemoryStore, one: Operation, now_ms: int) -> object:
 
 
 def _news(client: Redis, prefix: str) -> list[object]:
-    """What actors would be told, in order, without positions; nothing of definitions, which a plan never changes."""
+    """What actors would be told, in order, without positions; nothing of what a plan never changes."""
     entries: Any = client.xrange(f"{prefix}:events")
     found = [news_of(parse_entry({k.encode(): v.encode() for k, v in fields.items()}), 0) for _, fields in entries]
-    return [news for news in found if not isinstance(news, WorkflowUpdated)]
+    return [news for news in found if not isinstance(news, WorkflowUpdated | PauseChanged)]
