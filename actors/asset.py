@@ -11,14 +11,11 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import assert_never
 
+from actors.acting import Acting
 from actors.core import transitions
-from actors.core.decide import Decision, Materialize, Reason, Skip, Wait, decide, expiry_of, is_settled
-from actors.core.describe import describe
-from actors.core.freshness import Expiry
 from actors.core.graph import AssetSpec
 from actors.core.loading import expected_keys, load_partitions
-from actors.core.partitions import ALL_KNOWN, PartitionKeyError, TimeWindowPartitioning, validate_key
-from actors.core.pauses import Pause
+from actors.core.partitions import ALL_KNOWN, TimeWindowPartitioning
 from actors.core.state import PartitionState
 from actors.core.time_windows import key_at, window_of
 from actors.messages import (
@@ -28,35 +25,26 @@ from actors.messages import (
     AssetResumed,
     ChildFailed,
     Configure,
-    DecisionEntry,
     DumpAsset,
     Load,
     Look,
     LookAgain,
     LookAtWindow,
-    PartitionDump,
     ReportAgain,
-    Reported,
     RunEnded,
     RunEnqueued,
     RunRefused,
-    Settled,
     UpstreamChanged,
     UpstreamPending,
     UpstreamReported,
     UpstreamSettled,
-    WantRun,
     WaveBegan,
-    WillBeMade,
-    WithdrawRun,
     at_ms_of,
 )
 from actors.runtime import PooledActor, TimerHandle
 from actors.surroundings import Surroundings
 
 __all__ = ["AssetActor", "AssetMessage"]
-
-DECISIONS_KEPT = 20
 
 AssetMessage = (
     Configure
@@ -80,21 +68,6 @@ AssetMessage = (
 )
 
 
-class Track:
-    """What the actor remembers of its own doings for one partition; the facts are in `PartitionState`."""
-
-    __slots__ = ("checked_spec", "decisions", "expiring_version", "is_declared", "is_stale", "is_wanted", "timer")
-
-    def __init__(self) -> None:
-        self.timer: TimerHandle | None = None
-        self.is_wanted = False
-        self.is_stale = False
-        self.expiring_version = 0
-        self.checked_spec: AssetSpec | None = None
-        self.is_declared = False
-        self.decisions: tuple[DecisionEntry, ...] = ()  # a deque would take 700 bytes for the usual one or two
-
-
 class AssetActor(PooledActor):
     """Holds one asset: freshness, expiry timer, backoff and in-flight flag of each of its partitions."""
 
@@ -107,7 +80,8 @@ class AssetActor(PooledActor):
         self._awaited: frozenset[str] = frozenset()
         self._awaited_for = ""
         self._states: dict[str | None, PartitionState] = {}
-        self._tracks: dict[str | None, Track] = {}
+        self._acting = Acting(asset_id, spec, around, self._arm)
+        self._early_expiries: dict[str | None, AssetExpired] = {}
         self._held_back: dict[str | None, None] = {}
         self._window_timer: TimerHandle | None = None
 
@@ -128,9 +102,7 @@ class AssetActor(PooledActor):
             case RunRefused():
                 self._on_run_refused(message)
             case AssetExpired():
-                state = self._states.get(message.partition_key)
-                if state is not None and transitions.asset_expired(state, message.version, message.reason):
-                    self._look(state, f"asset.expired {message.reason}")
+                self._on_expired(message)
             case AssetResumed():
                 self._on_resumed(message)
             case Look():
@@ -141,7 +113,7 @@ class AssetActor(PooledActor):
                 if self._is_loaded:
                     self._await(self._awaited | message.awaits, message.cause)
             case LookAtWindow():
-                self._look_at_expected("time window began")
+                self._on_window_began()
             case Load():
                 self._on_load(message)
             case UpstreamReported():
@@ -152,9 +124,9 @@ class AssetActor(PooledActor):
                 self._report_wave(state)
             case ReportAgain():
                 if self._is_ready:
-                    self._report()
+                    self._acting.report(self._states.values())
             case Configure():
-                self._spec = message.spec
+                self._spec = self._acting.spec = message.spec
                 for state in list(self._states.values()):
                     self._look(state, "workflow.updated")
             case DumpAsset():
@@ -165,9 +137,7 @@ class AssetActor(PooledActor):
 
     def on_stop(self) -> None:
         self._cancel_timers()
-        for key, track in self._tracks.items():
-            if track.is_wanted and self._spec is not None:
-                self._around.to_enqueuer(WithdrawRun(self._spec.workflow_slug, key, self._asset_id))
+        self._acting.withdraw_all()
 
     def on_failure(
         self,
@@ -186,6 +156,15 @@ class AssetActor(PooledActor):
         state = self._state(news.partition_key)
         if transitions.asset_produced(state, news.made, news.pos):
             self._look(state, f"asset.produced v{news.made.version}", was_made=True)
+
+    def _on_expired(self, news: AssetExpired) -> None:
+        if not self._is_loaded:
+            # What is read from the catalog may be older.
+            self._early_expiries[news.partition_key] = news
+            return
+        state = self._states.get(news.partition_key)
+        if state is not None and transitions.asset_expired(state, news.version, news.reason):
+            self._look(state, f"asset.expired {news.reason}")
 
     def _on_upstream_changed(self, news: UpstreamChanged) -> None:
         now_ms = self._around.clock.now_ms()
@@ -217,7 +196,7 @@ class AssetActor(PooledActor):
     def _on_run_enqueued(self, news: RunEnqueued) -> None:
         state = self._state(self._own_key(news.partition_key))
         if transitions.run_enqueued(state, news.run_id, news.pos):
-            self._track(state).is_wanted = False
+            self._acting.run_began(state)
             self._look(state, f"workflow.run.enqueued {news.run_id}")
 
     def _on_run_ended(self, news: RunEnded) -> None:
@@ -232,7 +211,7 @@ class AssetActor(PooledActor):
     def _on_run_refused(self, news: RunRefused) -> None:
         state = self._state(news.partition_key)
         state.run_id = news.active_run_id
-        self._track(state).is_wanted = False
+        self._acting.run_began(state)
         self._look(state, f"run {news.active_run_id} holds the claim")
 
     def _on_resumed(self, news: AssetResumed) -> None:
@@ -266,6 +245,10 @@ class AssetActor(PooledActor):
         for state in loaded.values():
             state.pos = max(state.pos, snapshot.pos)
             state.owed_wave = max(state.owed_wave, snapshot.wave)
+        for key, news in self._early_expiries.items():
+            if key in loaded:
+                transitions.asset_expired(loaded[key], news.version, news.reason)
+        self._early_expiries.clear()
         self._await(snapshot.awaits, "state read from the catalog")
 
     def _await(self, upstream_ids: frozenset[str], cause: str) -> None:
@@ -283,176 +266,57 @@ class AssetActor(PooledActor):
 
     def _begin(self) -> None:
         """Everything that decisions need is known now."""
+        for key in self._expected_keys():
+            self._state(key)
         for state in list(self._states.values()):
             transitions.begin(state)
             self._look(state, self._awaited_for)
-        self._look_at_expected(self._awaited_for)
-        self._report()
-
-    def _report(self) -> None:
-        """Tell those below what is about to be re-made here: they have not heard of the waves that led to it."""
-        now_ms = self._around.clock.now_ms()
-        for state in self._states.values():
-            if state.pending or not is_settled(self._decide(state, now_ms)):
-                self._around.to_registry(WillBeMade(self._asset_id, state.partition_key))
-        self._around.to_registry(Reported(self._asset_id))
+        self._arm_next_window()
+        self._acting.report(self._states.values())
 
     @property
     def _is_ready(self) -> bool:
         return self._is_loaded and not self._awaited
 
-    # -- looking and acting -----------------------------------------------------------------------------------------
-
     def _look(
         self, state: PartitionState, cause: str, *, was_made: bool = False, event_at_ms: int | None = None
     ) -> None:
-        """Decide for one partition, act on it, and see to the next look."""
-        if not self._is_ready:
-            return
-        now_ms = self._around.clock.now_ms()
-        spec, track = self._spec_of(state), self._track(state)
-        decision = self._decide(state, now_ms)
-        expiry = expiry_of(spec, state, now_ms) if spec else None
-        self._publish_expiry(state, track, expiry, now_ms)
-        next_look_ms = _next_look(decision, expiry, now_ms)
-        # The registry ends a pause, for all that it holds back in one go: else D might run before its upstreams say
-        # what they are about to re-make.
-        is_paused = decision.reason is Reason.PAUSED
-        self._arm(state, track, _next_look(None, expiry, now_ms) if is_paused else next_look_ms)
-        self._record(state, track, decision, cause, next_look_ms, now_ms)
-        if isinstance(decision, Materialize) and spec is not None and spec.auto is not None:
-            transitions.asked_for_run(state)
-            track.is_wanted = True
-            self._around.to_enqueuer(
-                WantRun(
-                    workflow_slug=spec.workflow_slug,
-                    partition_key=state.partition_key,
-                    asset_id=self._asset_id,
-                    priority=spec.auto.priority,
-                    reason=decision.reason,
-                    causes=state.causes,
-                    version=state.version,
-                    failures=state.failures,
-                    expiry=expiry if decision.reason is Reason.EXPIRED else None,
-                    event_at_ms=event_at_ms,
-                )
-            )
-        elif track.is_wanted and self._spec is not None:
-            track.is_wanted = False
-            self._around.to_enqueuer(WithdrawRun(self._spec.workflow_slug, state.partition_key, self._asset_id))
-        self._report_wave(state, decision, was_made=was_made)
+        if self._is_ready:
+            self._acting.look(state, cause, was_made=was_made, event_at_ms=event_at_ms)
 
-    def _report_wave(self, state: PartitionState, decision: Decision | None = None, *, was_made: bool = False) -> None:
-        if not self._is_ready:
-            return
-        if decision is None:
-            decision = self._decide(state, self._around.clock.now_ms())
-        wave = transitions.wave_to_report(state, decision, was_made=was_made)
-        if wave is not None:
-            self._around.to_registry(Settled(self._asset_id, state.partition_key, wave))
+    def _report_wave(self, state: PartitionState) -> None:
+        if self._is_ready:
+            self._acting.report_wave(state)
 
-    def _look_at_expected(self, cause: str) -> None:
-        """With `onMissing`, partitions count before anything happened to them; a time window when it begins."""
+    # -- with `onMissing`, partitions count before anything happened to them ----------------------------------------
+
+    def _expected_keys(self) -> tuple[str | None, ...]:
         spec = self._spec
         if spec is None or spec.auto is None or not spec.auto.on_missing:
+            return ()
+        return expected_keys(spec, self._around.clock.now_ms())
+
+    def _on_window_began(self) -> None:
+        for key in self._expected_keys():
+            self._look(self._state(key), "time window began")
+        self._arm_next_window()
+
+    def _arm_next_window(self) -> None:
+        spec = self._spec
+        if not self._expected_keys() or spec is None or not isinstance(spec.partitioning, TimeWindowPartitioning):
             return
-        now_ms = self._around.clock.now_ms()
-        for key in expected_keys(spec, now_ms):
-            self._look(self._state(key), cause)
-        if isinstance(spec.partitioning, TimeWindowPartitioning):
-            if self._window_timer is not None:
-                self._window_timer.cancel()
-            end_ms = window_of(spec.partitioning, key_at(spec.partitioning, now_ms)).end_ms
-            self._window_timer = self._around.timers.tell_at(end_ms, self.actor_ref, LookAtWindow())
-
-    def _publish_expiry(self, state: PartitionState, track: Track, expiry: Expiry | None, now_ms: int) -> None:
-        made = state.made
-        if made is None or expiry is None or expiry.at_ms > now_ms:
-            return
-        if made.expired_version < made.version and track.expiring_version < made.version:
-            track.expiring_version = made.version
-            self._around.catalog.expire(self._asset_id, state.partition_key, made.version, expiry)
-
-    def _arm(self, state: PartitionState, track: Track, at_ms: int | None) -> None:
-        if track.timer is not None:
-            if track.timer.armed and track.timer.at_ms == at_ms:
-                return
-            track.timer.cancel()
-            track.timer = None
-        if at_ms is not None:
-            track.timer = self._around.timers.tell_at(at_ms, self.actor_ref, Look(state.partition_key))
-
-    def _record(
-        self,
-        state: PartitionState,
-        track: Track,
-        decision: Decision,
-        cause: str,
-        next_look_ms: int | None,
-        now_ms: int,
-    ) -> None:
-        last = track.decisions[-1] if track.decisions else None
-        is_news = last is None or last.decision != decision
-        if is_news or cause != "timer":
-            entry = DecisionEntry(now_ms, decision, cause, next_look_ms)
-            track.decisions = (*track.decisions[1 - DECISIONS_KEPT :], entry)
-        observer = self._around.observer
-        observer.decided(
-            asset_id=self._asset_id,
-            workflow_slug=self._spec.workflow_slug if self._spec else None,
-            partition_key=state.partition_key,
-            decision=decision,
-            cause=cause,
-            run_id=state.run_id,
-            failures=state.failures,
-            next_look_ms=next_look_ms,
-            is_news=is_news,
-        )
-        if is_news and isinstance(decision, Wait) and decision.reason in (Reason.BACKOFF, Reason.SUSPENDED):
-            observer.failed(
-                asset_id=self._asset_id,
-                partition_key=state.partition_key,
-                failures=state.failures,
-                reason=decision.reason,
-            )
-        is_stale = not isinstance(decision, Skip)  # what needs no run is skipped, and nothing else is
-        if is_stale != track.is_stale:
-            track.is_stale = is_stale
-            observer.stale_changed(1 if is_stale else -1)
+        if self._window_timer is not None:
+            self._window_timer.cancel()
+        current = key_at(spec.partitioning, self._around.clock.now_ms())
+        self._window_timer = self._arm(window_of(spec.partitioning, current).end_ms, LookAtWindow())
 
     # -- small things -----------------------------------------------------------------------------------------------
-
-    def _decide(self, state: PartitionState, now_ms: int) -> Decision:
-        return decide(self._spec_of(state), state, self._around.defaults, now_ms, self._pause(now_ms))
-
-    def _pause(self, now_ms: int) -> Pause | None:
-        """What holds the asset back now, if anything does."""
-        slug = self._spec.workflow_slug if self._spec is not None else None
-        return self._around.pauses.paused_until(self._asset_id, slug, now_ms)
 
     def _state(self, key: str | None) -> PartitionState:
         state = self._states.get(key)
         if state is None:
             state = self._states[key] = PartitionState(key)
         return state
-
-    def _spec_of(self, state: PartitionState) -> AssetSpec | None:
-        """The declaration, for a partition that it has. An outsider or an earlier declaration may have made others."""
-        spec, track = self._spec, self._track(state)
-        if spec is not None and track.checked_spec is not spec:
-            track.checked_spec = spec
-            try:
-                validate_key(spec.partitioning, state.partition_key, asset_id=self._asset_id)
-                track.is_declared = True
-            except PartitionKeyError:
-                track.is_declared = False
-        return spec if track.is_declared else None
-
-    def _track(self, state: PartitionState) -> Track:
-        track = self._tracks.get(state.partition_key)
-        if track is None:
-            track = self._tracks[state.partition_key] = Track()
-        return track
 
     def _keys(self, keys: object) -> Iterable[str | None]:
         if keys is ALL_KNOWN:
@@ -464,58 +328,22 @@ class AssetActor(PooledActor):
         return run_key if self._spec is not None and self._spec.partitioning is not None else None
 
     def _cancel_timers(self) -> None:
-        for track in self._tracks.values():
-            if track.timer is not None:
-                track.timer.cancel()
-            if track.is_stale:
-                track.is_stale = False
-                self._around.observer.stale_changed(-1)
+        self._acting.cancel_timers()
         if self._window_timer is not None:
             self._window_timer.cancel()
 
+    def _arm(self, at_ms: int, message: object) -> TimerHandle:
+        return self._around.timers.tell_at(at_ms, self.actor_ref, message)
+
     def _dump(self) -> AssetDump:
-        now_ms = self._around.clock.now_ms()
         return AssetDump(
             asset_id=self._asset_id,
             spec=self._spec,
             mailbox_depth=self.mailbox_depth,
             is_loaded=self._is_loaded,
-            partitions=tuple(self._dump_partition(state, now_ms) for state in self._states.values()),
-            pause=self._pause(now_ms),
+            partitions=tuple(self._acting.dump(state) for state in self._states.values()),
+            pause=self._acting.pause(),
         )
-
-    def _dump_partition(self, state: PartitionState, now_ms: int) -> PartitionDump:
-        view = describe(self._spec_of(state), state, self._around.defaults, now_ms, self._pause(now_ms))
-        track = self._track(state)
-        return PartitionDump(
-            partition_key=state.partition_key,
-            state=view.state,
-            reason=view.reason,
-            made=state.made,
-            expires=view.expires,
-            latest=dict(state.latest),
-            causes=state.causes,
-            pending=tuple(state.pending),
-            in_flight_run_id=state.run_id,
-            failures=state.failures,
-            budget_left=view.budget_left,
-            next_eligible_ms=view.next_eligible_ms,
-            is_wanted=track.is_wanted,
-            decisions=track.decisions,
-        )
-
-
-def _next_look(decision: Decision | None, expiry: Expiry | None, now_ms: int) -> int | None:
-    """The earliest time at which the decision could change by itself, or an expiry must be told of."""
-    times = [expiry.at_ms] if expiry is not None and expiry.at_ms > now_ms else []
-    match decision:
-        case Wait(until_ms=int(until_ms)):
-            times.append(until_ms)
-        case Skip(next_look_ms=int(next_look_ms)):
-            times.append(next_look_ms)
-        case _:
-            pass
-    return min(times, default=None)
 
 
 def _name(asset_id: str, partition_key: str | None) -> str:

@@ -59,7 +59,8 @@ MUTATIONS = (
             Edit(
                 "actors/core/transitions.py",
                 "    state.made = _joined(made, state.made)\n    _drop_causes_done_with(state)\n",
-                "    state.made = _joined(made, state.made)\n    state.causes = ()\n    state.latest = dict(made.inputs)\n",
+                "    state.made = _joined(made, state.made)\n"
+                "    state.causes = ()\n    state.latest = dict(made.inputs)\n",
             ),
         ),
     ),
@@ -116,7 +117,8 @@ MUTATIONS = (
         (
             Edit(
                 "actors/core/decide.py",
-                "    if (waiting := _for_upstreams(spec, state, defaults, now_ms)) is not None:\n        return waiting\n",
+                "    if (waiting := _for_upstreams(spec, state, defaults, now_ms)) is not None:\n"
+                "        return waiting\n",
                 "",
             ),
         ),
@@ -137,7 +139,7 @@ MUTATIONS = (
         "forget to arm the expiry timer",
         (
             Edit(
-                "actors/asset.py",
+                "actors/acting.py",
                 "    times = [expiry.at_ms] if expiry is not None and expiry.at_ms > now_ms else []\n",
                 "    times: list[int] = []\n    if isinstance(decision, Skip):\n        return None\n",
             ),
@@ -175,12 +177,12 @@ MUTATIONS = (
     ),
     Mutation(
         "L11",
-        "let an older version undo a newer one",
+        "believe late news of a run that has ended",
         (
+            Edit("actors/registry.py", "if news.run_id in self._ended or news.pos <= self._loaded_pos:", "if False:"),
+            Edit("actors/enqueuer.py", "        if news.run_id in self._ended:\n", "        if False:\n"),
             Edit(
-                "actors/core/transitions.py",
-                "    if made.version <= state.version:\n        return is_news\n    state.made = _joined(made, state.made)\n",
-                "    state.made = made\n",
+                "actors/core/transitions.py", "    if state.run_id == run_id or pos <= state.pos:\n", "    if False:\n"
             ),
         ),
     ),
