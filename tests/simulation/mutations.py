@@ -173,7 +173,7 @@ MUTATIONS = (
     Mutation(
         "L10",
         "name another reason in the trigger than was decided",
-        (Edit("actors/enqueuer.py", '        "reason": lead.reason.value,\n', '        "reason": "missing",\n'),),
+        (Edit("actors/triggers.py", '        "reason": lead.reason.value,\n', '        "reason": "missing",\n'),),
     ),
     Mutation(
         "L11",
