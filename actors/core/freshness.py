@@ -83,19 +83,17 @@ def next_expiry(policy: FreshnessPolicy, produced_at_ms: int) -> Expiry | None:
     Raises:
         ValueError: the policy has a cron and `produced_at_ms` lies outside the years 1900 to 2999.
     """
-    ends = [
-        (ExpiryReason.TTL, _plus(produced_at_ms, policy.ttl_ms)),
-        (ExpiryReason.CADENCE, _plus(produced_at_ms, policy.cadence_ms)),
-        (ExpiryReason.CRON, policy.cron and _next_tick(policy.cron, policy.timezone, produced_at_ms)),
-        (ExpiryReason.MAX_AGE, _plus(produced_at_ms, policy.max_age_ms)),
-    ]
+    found: list[Expiry] = []
+    if policy.ttl_ms is not None:
+        found.append(Expiry(produced_at_ms + policy.ttl_ms, ExpiryReason.TTL))
+    if policy.cadence_ms is not None:
+        found.append(Expiry(produced_at_ms + policy.cadence_ms, ExpiryReason.CADENCE))
+    if policy.cron is not None and (tick := _next_tick(policy.cron, policy.timezone, produced_at_ms)) is not None:
+        found.append(Expiry(tick, ExpiryReason.CRON))
+    if policy.max_age_ms is not None:
+        found.append(Expiry(produced_at_ms + policy.max_age_ms, ExpiryReason.MAX_AGE))
     # min keeps the first of equals, which is the order of the list.
-    found = [Expiry(at_ms, reason) for reason, at_ms in ends if isinstance(at_ms, int)]
     return min(found, key=lambda expiry: expiry.at_ms, default=None)
-
-
-def _plus(produced_at_ms: int, duration_ms: int | None) -> int | None:
-    return None if duration_ms is None else produced_at_ms + duration_ms
 
 
 @lru_cache(maxsize=1024)
