@@ -21,7 +21,8 @@ _MADE_SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of an asset. `queue` is None when no service runs; `history` is newest first."""
+    """What is known of an asset. `queue` is None when no service runs; `history` is newest first; `pause` is what holds
+    it back, in the form of `pause_json`."""
 
     asset_id: str
     spec: AssetSpec | None
@@ -29,6 +30,7 @@ class Facts:
     upstreams: Mapping[str, AssetRecord]
     history: Sequence[HistoryEntry]
     queue: Queue | None
+    pause: JsonObject | None
     now_ms: int
 
 
@@ -72,6 +74,11 @@ def _wait(partition: JsonObject, facts: Facts, reason: str, key: str | None) -> 
         case Reason.BACKOFF:
             text = f"the backoff after {failures} failures in a row; {partition.get('budgetLeft')} more suspend it"
             return Wait(reason, until, text)
+        case Reason.PAUSED:
+            pause = facts.pause or {}
+            why = f", because: {pause.get('reason')}" if pause.get("reason") else ""
+            end = "the end of the pause" if pause.get("until") else "somebody to end the pause"
+            return Wait(reason, _ms(pause.get("until")), f"{end} of {pause.get('scope')}{why}", str(pause.get("scope")))
         case Reason.SUSPENDED:
             end = "the end of its cool-off" if until is not None else "somebody to resume it"
             return Wait(reason, until, f"{end}: {failures} failures in a row used up its budget")

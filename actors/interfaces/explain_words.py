@@ -15,11 +15,12 @@ __all__ = ["Wait", "to_make_it_run", "verdict"]
 @dataclass(frozen=True, slots=True)
 class Wait:
     """What is waited for; `until_ms` None means until news comes. `kind` is a reason of `core.decide`, `slot`,
-    `submission` or `service`."""
+    `submission` or `service`; `scope` is that of a pause."""
 
     kind: str
     until_ms: int | None
     text: str
+    scope: str | None = None
 
 
 _NEEDED = {
@@ -63,6 +64,9 @@ def to_make_it_run(asset_id: str, partition: JsonObject, spec: AssetSpec | None,
     ways: list[str] = []
     if waits is not None and waits.kind == Reason.SUSPENDED:
         ways.append(f"resume it: python run.py resume {asset_id}{option}")
+    if waits is not None and waits.scope is not None:
+        kind, _, name = waits.scope.partition(":")
+        ways.append(f"end the pause: python run.py unpause --{kind}{f' {name}' if name else ''}")
     if waits is not None and waits.kind == "service":
         ways.append("start a service: python run.py")
     if partition.get("reason") == Reason.RUN_CANCELED:

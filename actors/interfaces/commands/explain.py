@@ -89,6 +89,7 @@ def _explain_asset(session: Session, asset_id: str, partition_key: str | None) -
     is_live = asset is not None
     if asset is None:
         asset = asset_json(dump_assets(store, graph, [asset_id], defaults, _now_ms())[0])
+    pause = asset.get("pause")
     records = store.read_assets([asset_id, *(spec.upstreams if spec is not None else ())])
     facts = Facts(
         asset_id=asset_id,
@@ -97,6 +98,7 @@ def _explain_asset(session: Session, asset_id: str, partition_key: str | None) -
         upstreams=records,
         history=store.history(asset_id, limit=_HISTORY_READ),
         queue=queue,
+        pause=pause if isinstance(pause, Mapping) else None,
         now_ms=_now_ms(),
     )
     listed = asset.get("partitions")
