@@ -53,7 +53,7 @@ def explained(given: dict[str, Any], known: Facts | None = None) -> dict[str, An
 
 def queue(active: list[str], *, wanted: bool = True, **limits: Any) -> Queue:
     capacity = Capacity(**{"max_runs": 10, **limits})
-    status = {
+    status: Any = {
         "active": [
             {"runId": f"run-{n}", "workflowSlug": slug, "partitionKey": str(n)} for n, slug in enumerate(active)
         ],
