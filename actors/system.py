@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -156,6 +157,8 @@ class Service:
         )
         self._give_up = give_up
         self._sync = DefinitionSync(self._store, settings.workflows_dir)
+        self._syncing = threading.Lock()
+        self._watch = FolderWatch(settings.workflows_dir, settings.refresh.watch_seconds, self._sync_definitions)
         self._operations = Operations(
             self._around, self._launcher, self._store, timeout_seconds=settings.control.timeout_seconds
         )
@@ -187,6 +190,7 @@ class Service:
         self._around.to_enqueuer(SetCapacity(_capacity(settings)))
         self._launcher.replace_jobs(self._load_jobs(settings))
         self._sync = DefinitionSync(self._store, settings.workflows_dir)
+        self._watch.look_at(settings.workflows_dir)
         self._sync_definitions()
         _log.info("service.reloaded", text="settings, jobs and definitions were read again")
 
@@ -196,7 +200,7 @@ class Service:
             metrics = start_metrics_server(settings.metrics.host, settings.metrics.port, self._metrics)
             undo.callback(metrics.stop)
         # Before the first reading, so that what changes during the start is seen later.
-        watch = FolderWatch(settings.workflows_dir, settings.refresh.watch_seconds, self._sync_definitions)
+        self._watch.look_at(settings.workflows_dir)
         self._sync_definitions()
         for lost in end_orphans(self._store, self._launcher, now_ms=self._clock.now_ms()):
             _log.warning(
@@ -224,6 +228,7 @@ class Service:
                 upstreams_of=self._operations.upstreams_of,
                 on_unavailable=lambda error: self._observer.catalog_unavailable(error=error),
                 on_available=self._observer.catalog_available,
+                check_key=self._operations.check_key,
             ),
             prefix=settings.redis.prefix,
             streams=settings.streams,
@@ -233,8 +238,8 @@ class Service:
         control = ControlServer(self._catalog.client, prefix=settings.redis.prefix, handler=self._operations.handle)
         control.start()
         undo.callback(control.stop, CHILD_STOP_SECONDS)
-        watch.start()
-        undo.callback(watch.stop)
+        self._watch.start()
+        undo.callback(self._watch.stop)
         _log.info("service.started", text="started; stop it with Ctrl-C")
 
     def _start_actors(self, undo: ExitStack) -> None:
@@ -309,7 +314,8 @@ class Service:
                 self._around.to_registry(news)
 
     def _sync_definitions(self) -> None:
-        report = self._sync.sync()
+        with self._syncing:
+            report = self._sync.sync()
         for where, reason in report.problems:
             _log.error("definition.refused", where=where, reason=reason, text=f"definition refused: {reason}")
         for slug, warning in report.warnings:

@@ -200,13 +200,15 @@ class CatalogGateway:
         """Submit what has gathered, in one go; the pieces of work behind this one find less to do, or nothing."""
         while self._waiting and sum(len(taken.requests) for taken in self._taken) < SUBMIT_AT_ONCE:
             self._taken.append(self._waiting.popleft())
+        requests = [request for submission in self._taken for request in submission.requests]
         try:
-            outcomes = self._submit([request for submission in self._taken for request in submission.requests])
+            outcomes = self._submit(requests)
         except CatalogUnavailable:
             raise  # this piece of work is repeated, with what was taken
-        except Exception:
-            self._taken.clear()
-            raise
+        except Exception as error:
+            # Without an answer they would keep their slots. Those that were submitted after all are told of as news.
+            _log.exception("submission.failed", runs=len(requests))
+            outcomes = {request.run_id: Gone(f"{type(error).__name__}: {error}") for request in requests}
         taken, self._taken = self._taken, []
         for submission in taken:
             answers = tuple((request, outcomes[request.run_id]) for request in submission.requests)

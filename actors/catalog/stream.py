@@ -45,8 +45,9 @@ class Entry:
 class StreamListener:
     """Whom the reader tells, in its own thread.
 
-    `on_events` gets events in order, some perhaps again; they are acknowledged when it returns. `upstreams_of` names
-    the assets that an asset is made from, for a materialization that an outsider reported.
+    `on_events` gets events in order, some perhaps again; they are acknowledged when it returns. For a materialization
+    that an outsider reported, `check_key` raises ValueError if the asset has no such partition, and `upstreams_of` names
+    the assets that it is made from.
     """
 
     on_events: Callable[[Sequence[Entry]], None]
@@ -54,6 +55,7 @@ class StreamListener:
     upstreams_of: Callable[[str], tuple[str, ...]]
     on_unavailable: Callable[[str], None]
     on_available: Callable[[], None]
+    check_key: Callable[[str, str | None], None] = lambda _asset_id, _key: None
 
 
 class StreamReader:
@@ -185,6 +187,7 @@ class StreamReader:
             return False
         match event:
             case AssetProduced():
+                self._listener.check_key(event.asset_id, event.partition_key)
                 policy = event.freshness.to_policy() if event.freshness else None
                 is_own = event.freshness_source == "result"
                 self._store.record(

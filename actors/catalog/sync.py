@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
+
 from actors.catalog.definitions import DefinitionInvalid
 from actors.catalog.directory import DirectoryUnreadable, load_directory
 from actors.catalog.store import CatalogUnavailable, Store
@@ -84,7 +86,13 @@ class FolderWatch:
         self._on_change = on_change
         self._is_stopping = threading.Event()
         self._seen = self._signature()
+        self._log = structlog.get_logger(__name__)
         self._thread = threading.Thread(target=self._run, name="headwater-folder-watch", daemon=True)
+
+    def look_at(self, folder: Path) -> None:
+        """Watch this folder from now on; what is in it now counts as seen."""
+        self._folder = folder
+        self._seen = self._signature()
 
     def start(self) -> None:
         self._thread.start()
@@ -101,8 +109,12 @@ class FolderWatch:
                 continue
             try:
                 self._on_change()
-            except (CatalogUnavailable, DirectoryUnreadable, DefinitionInvalid):
-                continue  # tried again at the next look
+            except (CatalogUnavailable, DirectoryUnreadable, DefinitionInvalid) as error:
+                # Tried again at the next look.
+                self._log.warning("definitions.not_read", folder=str(self._folder), reason=str(error))
+                continue
+            except Exception:
+                self._log.exception("definitions.failed", folder=str(self._folder))
             self._seen = signature
 
     def _signature(self) -> Signature:

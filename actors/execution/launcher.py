@@ -17,7 +17,7 @@ class RunOrder:
     partition_key: str | None
 
 
-class LaunchFailed(RuntimeError):
+class LaunchFailed(RuntimeError):  # noqa: N818 - reads as the event it tells of
     """The run could not be handed over; the message says why. The caller ends the run as failed."""
 
 

@@ -22,7 +22,7 @@ _MADE_SHOWN = 5
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What is known of an asset. `queue` is None when no service runs; `history` is newest first; `pause` is what holds
-    it back, in the form of `pause_json`."""
+    it back, in the form of `pause_json`; `errors` are those of the runs that failed last, by run id."""
 
     asset_id: str
     spec: AssetSpec | None
@@ -31,6 +31,7 @@ class Facts:
     history: Sequence[HistoryEntry]
     queue: Queue | None
     pause: JsonObject | None
+    errors: Mapping[str, str]
     now_ms: int
 
 
@@ -72,8 +73,8 @@ def _wait(partition: JsonObject, facts: Facts, reason: str, key: str | None) -> 
         case Reason.IN_FLIGHT:
             return Wait(reason, None, f"run {partition.get('inFlightRunId')} to end; it is looked at again then")
         case Reason.BACKOFF:
-            text = f"the backoff after {failures} failures in a row; {partition.get('budgetLeft')} more suspend it"
-            return Wait(reason, until, text)
+            times = "a failure" if failures == 1 else f"{failures} failures in a row"
+            return Wait(reason, until, f"the backoff after {times}; {partition.get('budgetLeft')} more suspend it")
         case Reason.PAUSED:
             pause = facts.pause or {}
             why = f", because: {pause.get('reason')}" if pause.get("reason") else ""
@@ -81,7 +82,7 @@ def _wait(partition: JsonObject, facts: Facts, reason: str, key: str | None) -> 
             return Wait(reason, _ms(pause.get("until")), f"{end} of {pause.get('scope')}{why}", str(pause.get("scope")))
         case Reason.SUSPENDED:
             end = "the end of its cool-off" if until is not None else "somebody to resume it"
-            return Wait(reason, until, f"{end}: {failures} failures in a row used up its budget")
+            return Wait(reason, until, f"{end}; its failure budget is used up ({failures} in a row)")
         case Reason.QUIET_HOURS:
             return Wait(reason, until, "the end of its quiet hours")
         case Reason.UPSTREAM_PENDING:
@@ -171,7 +172,9 @@ def _past(partition: JsonObject, facts: Facts, key: str | None) -> Iterator[tupl
     failure = facts.record.failures.get(key)
     if failure is not None:
         times = "once" if failure.failures == 1 else f"{failure.failures} times in a row"
-        yield failure.last_failure_at_ms, f"run {failure.last_failed_run_id} failed ({times} now)"
+        error = facts.errors.get(failure.last_failed_run_id, "").partition("\n")[0]
+        told = f"run {failure.last_failed_run_id} failed ({times} now)"
+        yield failure.last_failure_at_ms, f"{told}: {error}" if error else told
     for decided in _objects(partition.get("decisions")):
         at = _ms(decided.get("at"))
         if at is not None:

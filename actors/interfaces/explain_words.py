@@ -51,10 +51,16 @@ def verdict(partition: JsonObject, waits: Wait | None) -> str:
         if partition.get("inFlightRunId"):
             told += f"; run {partition.get('inFlightRunId')} makes it all the same"
         return told
-    needs = next((told for known, told in _NEEDED.items() if known == reason), "it needs a run")
-    if reason == Reason.UPSTREAM_UPDATED and partition.get("version") is None:
-        needs = "it has never been made, and an upstream has changed"
+    needs = _need(partition)
     return f"{needs}; it waits for {waits.text}" if waits is not None else needs
+
+
+def _need(partition: JsonObject) -> str:
+    """Why a run is needed at all, whatever it waits for: by the order in which `core.decide` asks."""
+    is_made = partition.get("version") is not None
+    if partition.get("pendingCauses") or partition.get("reason") == Reason.UPSTREAM_UPDATED:
+        return _NEEDED[Reason.UPSTREAM_UPDATED] if is_made else "it has never been made, and an upstream has changed"
+    return _NEEDED[Reason.EXPIRED if is_made else Reason.MISSING]
 
 
 def to_make_it_run(asset_id: str, partition: JsonObject, spec: AssetSpec | None, waits: Wait | None) -> list[str]:

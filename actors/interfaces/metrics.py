@@ -73,7 +73,9 @@ class MetricsObserver:
         self._stale = Gauge("headwater_stale_assets", "Asset partitions that need a run", registry=registry)
         self._catalog_up = Gauge("headwater_catalog_up", "1 while the catalog can be reached", registry=registry)
         self._catalog_up.set(1)
-        self._mailbox_depth = Gauge("headwater_mailbox_depth", "Messages waiting for the registry and the enqueuer", registry=registry)
+        self._mailbox_depth = Gauge(
+            "headwater_mailbox_depth", "Messages waiting for the registry and the enqueuer", registry=registry
+        )
         if mailbox_depth is not None:
             self._mailbox_depth.set_function(mailbox_depth)
         self._to_enqueue = Histogram(

@@ -8,6 +8,7 @@ from typing import Any
 from pykka import ActorRef
 
 from actors.catalog.store import Json, JsonObject, RunStatus, Store
+from actors.core.partitions import validate_key
 from actors.execution.launcher import RunLauncher
 from actors.interfaces.dump import asset_json
 from actors.messages import AssetDump, CountQueue, DumpAsset, ListAssets, QueueDump
@@ -49,6 +50,16 @@ class Operations:
         """The assets that an asset is made from, as the catalog's definitions have it."""
         dump = self._dump(asset_id)
         return dump.spec.upstreams if dump is not None and dump.spec is not None else ()
+
+    def check_key(self, asset_id: str, partition_key: str | None) -> None:
+        """See that an asset has such a partition; of one that no workflow makes nothing is known.
+
+        Raises:
+            PartitionKeyError: it has not; the text shows a good key.
+        """
+        dump = self._dump(asset_id)
+        if dump is not None and dump.spec is not None:
+            validate_key(dump.spec.partitioning, partition_key, asset_id=asset_id)
 
     def _status(self) -> JsonObject:
         queue: QueueDump = self._ask(self._around.links.enqueuer, "enqueuer", CountQueue())

@@ -19,7 +19,7 @@ from actors.interfaces.errors import bad_input, refused, unknown
 from actors.interfaces.explain_asset import Facts, explain_partition
 from actors.interfaces.explain_queue import Queue
 from actors.interfaces.explain_run import story_json, story_lines, tell_story
-from actors.interfaces.explain_view import explanation_lines
+from actors.interfaces.explain_view import MOST_PARTITIONS, explanation_lines
 from actors.interfaces.graph_view import graph_of
 from actors.interfaces.offline import dump_assets
 from actors.interfaces.render import print_json, print_lines
@@ -91,14 +91,16 @@ def _explain_asset(session: Session, asset_id: str, partition_key: str | None) -
         asset = asset_json(dump_assets(store, graph, [asset_id], defaults, _now_ms())[0])
     pause = asset.get("pause")
     records = store.read_assets([asset_id, *(spec.upstreams if spec is not None else ())])
+    record = records.get(asset_id, AssetRecord())
     facts = Facts(
         asset_id=asset_id,
         spec=spec,
-        record=records.get(asset_id, AssetRecord()),
+        record=record,
         upstreams=records,
         history=store.history(asset_id, limit=_HISTORY_READ),
         queue=queue,
         pause=pause if isinstance(pause, Mapping) else None,
+        errors=_errors(store, record),
         now_ms=_now_ms(),
     )
     listed = asset.get("partitions")
@@ -115,6 +117,13 @@ def _explain_asset(session: Session, asset_id: str, partition_key: str | None) -
         "live": is_live,
         "partitions": [explain_partition(one, facts) for one in partitions],
     }
+
+
+def _errors(store: Store, record: AssetRecord) -> dict[str, str]:
+    """What the runs that failed last said, of as many as a page shows."""
+    newest = sorted(record.failures.values(), key=lambda f: f.last_failure_at_ms, reverse=True)[:MOST_PARTITIONS]
+    found = [store.run(run_id) for run_id in {failure.last_failed_run_id for failure in newest}]
+    return {run.run_id: run.error for run in found if run is not None and run.error}
 
 
 def _from_service(session: Session, asset_id: str, graph: Graph) -> tuple[JsonObject | None, Queue | None]:

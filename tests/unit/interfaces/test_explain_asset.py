@@ -27,6 +27,7 @@ def facts(spec: AssetSpec | None = SPEC, **more: Any) -> Facts:
         "history": [],
         "queue": None,
         "pause": None,
+        "errors": {"run-9": "step 'make': no luck\nand more"},
         "now_ms": NOON,
     }
     return Facts(asset_id="d", spec=spec, **{**given, **more})
@@ -100,12 +101,17 @@ def test_backoff_says_until_when_and_after_how_many_failures() -> None:
     told = explained(given, facts(record=record))
     assert told["waitsFor"]["until"] == told["nextLook"] == "2026-03-01T12:00:04.000Z"
     assert "2 failures in a row; 3 more suspend it" in told["waitsFor"]["text"]
-    assert {"at": "2026-03-01T11:59:59.000Z", "what": "run run-9 failed (2 times in a row now)"} in told["timeline"]
+    line = {"at": "2026-03-01T11:59:59.000Z", "what": "run run-9 failed (2 times in a row now): step 'make': no luck"}
+    assert line in told["timeline"]
+    assert told["verdict"].startswith("what was made has expired; it waits for the backoff")
+    updated = {**given, "pendingCauses": [{"assetId": "u", "partitionKey": None, "version": 7}], "failures": 1}
+    assert explained(updated)["verdict"].startswith("it is stale: an upstream has a newer version")
+    assert "after a failure; 3 more" in explained(updated)["waitsFor"]["text"]
 
 
 def test_suspension_says_how_to_resume() -> None:
     told = explained(partition("suspended", "suspended", partitionKey="x", failures=5))
-    assert "somebody to resume it: 5 failures" in told["waitsFor"]["text"]
+    assert "somebody to resume it; its failure budget is used up (5 in a row)" in told["waitsFor"]["text"]
     assert told["toMakeItRun"][0] == "resume it: python run.py resume d --partition x"
     cooling = explained(partition("suspended", "suspended", failures=5, nextEligibleAt="2026-03-01T12:09:00.000Z"))
     assert cooling["nextLook"] == "2026-03-01T12:09:00.000Z"
