@@ -45,9 +45,9 @@ class Entry:
 class StreamListener:
     """Whom the reader tells, in its own thread.
 
-    `on_events` gets events in order, some perhaps again; they are acknowledged when it returns. For a materialization
-    that an outsider reported, `check_key` raises ValueError if the asset has no such partition, and `upstreams_of` names
-    the assets that it is made from.
+    `on_events` gets events in order, some perhaps again; they are acknowledged when it returns. Of a materialization
+    that an outsider reported, `check_key` raises ValueError if the asset has no such partition, and `upstreams_of`
+    names what it is made from.
     """
 
     on_events: Callable[[Sequence[Entry]], None]

@@ -82,6 +82,7 @@ def test_L11_a_partition_key_that_does_not_fit_starts_nothing_and_blocks_nothing
         running.wait_idle()
     running.wait_runs(f"{name}-probe", RunStatus.SUCCEEDED, 1)
     assert running.runs(name) == []
+    assert running.store.history(name) == []
     running.put(workflow(name, produce(name, None)))
 
 
