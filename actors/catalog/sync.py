@@ -7,9 +7,11 @@ definition put by command stays until its file changes. A workflow that came fro
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -21,6 +23,9 @@ from actors.core.graph import CycleError, Graph
 __all__ = ["DefinitionSync", "FolderWatch", "SyncReport"]
 
 Signature = tuple[tuple[str, int, int], ...]
+
+_MOST_CPU: Final = 0.005
+"""The share of one core that looking at a folder may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,10 @@ class DefinitionSync:
 
 
 class FolderWatch:
-    """A thread that looks at names, sizes and times of the folder's files, and reports when they differ."""
+    """A thread that looks at names, sizes and times of the folder's files, and reports when they differ.
+
+    A folder of thousands of files is looked at less often, so that a service at rest costs next to nothing.
+    """
 
     def __init__(self, folder: Path, interval_seconds: float, on_change: Callable[[], None]) -> None:
         self._folder = folder
@@ -103,8 +111,11 @@ class FolderWatch:
             self._thread.join(5.0)
 
     def _run(self) -> None:
-        while not self._is_stopping.wait(self._interval_seconds):
+        pause_seconds = self._interval_seconds
+        while not self._is_stopping.wait(pause_seconds):
+            before = time.thread_time()
             signature = self._signature()
+            pause_seconds = max(self._interval_seconds, (time.thread_time() - before) / _MOST_CPU)
             if signature == self._seen:
                 continue
             try:
