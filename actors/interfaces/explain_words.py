@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from actors.catalog.store import Json, JsonObject
 from actors.core.decide import Reason
 from actors.core.graph import AssetSpec, When
+from actors.interfaces.dump import iso_or_none
 
 __all__ = ["Wait", "to_make_it_run", "verdict"]
 
@@ -68,8 +69,10 @@ def to_make_it_run(asset_id: str, partition: JsonObject, spec: AssetSpec | None,
     key = partition.get("partitionKey")
     option = f" --partition {key}" if isinstance(key, str) else ""
     ways: list[str] = []
-    if waits is not None and waits.kind == Reason.SUSPENDED:
-        ways.append(f"resume it: python run.py resume {asset_id}{option}")
+    if waits is not None and waits.until_ms is not None:
+        ways.append(f"nothing but time: it goes on by itself at {iso_or_none(waits.until_ms)}")
+    if waits is not None and waits.kind in (Reason.SUSPENDED, Reason.BACKOFF):
+        ways.append(f"resume it, to go on at once: python run.py resume {asset_id}{option}")
     if waits is not None and waits.scope is not None:
         kind, _, name = waits.scope.partition(":")
         ways.append(f"end the pause: python run.py unpause --{kind}{f' {name}' if name else ''}")

@@ -133,7 +133,7 @@ def test_a_running_service_explains_a_suspension_and_a_run(place: Place) -> None
         told = place.ok("explain", "fortune", "--json").json
         (partition,) = told["partitions"]
         assert (told["live"], partition["waitsFor"]["kind"]) == (True, "suspended")
-        assert partition["toMakeItRun"][0] == "resume it: python run.py resume fortune"
+        assert partition["toMakeItRun"][0] == "resume it, to go on at once: python run.py resume fortune"
         assert any(d["decision"] == "materialize" for d in partition["decisions"])
         (run,) = place.ok("runs", "--json").json
         story = place.ok("explain", "--run", run["runId"], "--json").json

@@ -112,7 +112,7 @@ def test_backoff_says_until_when_and_after_how_many_failures() -> None:
 def test_suspension_says_how_to_resume() -> None:
     told = explained(partition("suspended", "suspended", partitionKey="x", failures=5))
     assert "somebody to resume it; its failure budget is used up (5 in a row)" in told["waitsFor"]["text"]
-    assert told["toMakeItRun"][0] == "resume it: python run.py resume d --partition x"
+    assert told["toMakeItRun"][0] == "resume it, to go on at once: python run.py resume d --partition x"
     cooling = explained(partition("suspended", "suspended", failures=5, nextEligibleAt="2026-03-01T12:09:00.000Z"))
     assert cooling["nextLook"] == "2026-03-01T12:09:00.000Z"
     assert "the end of its cool-off" in cooling["waitsFor"]["text"]
@@ -131,7 +131,9 @@ def test_a_pause_says_whose_it_is_and_how_to_end_it(scope: str, until: str | Non
     told = explained(partition("paused", "paused"), facts(pause=pause))
     assert told["waitsFor"]["until"] == until
     assert f"of {scope}, because: moving" in told["waitsFor"]["text"]
-    assert told["toMakeItRun"][0] == way
+    assert way in told["toMakeItRun"]
+    by_time = f"nothing but time: it goes on by itself at {until}"
+    assert (by_time in told["toMakeItRun"]) == (until is not None)
 
 
 def test_a_wave_names_the_upstreams_that_are_pending() -> None:
