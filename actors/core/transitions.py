@@ -181,7 +181,9 @@ def begin(state: PartitionState) -> None:
     Each upstream announces what it will re-make by itself when a start, or the end of a pause, lets it.
     """
     if state.since_wave is not None and state.pending:
-        state.since_wave = max(state.since_wave, *(first for first, _ in state.pending.values()))
+        oldest = min(state.since_wave, *(first for first, _ in state.pending.values()))
+        state.since_wave = oldest
+        state.pending = {mark: (oldest, last) for mark, (_, last) in state.pending.items()}
 
 
 def asked_for_run(state: PartitionState) -> None:
