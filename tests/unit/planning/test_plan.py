@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from actors.catalog.store import AssetRecord, RunStatus
+from actors.core.freshness import FreshnessPolicy
+from actors.core.pauses import Pause
 from actors.core.run_queue import Capacity
 from actors.core.state import FailureRecord
+from actors.interfaces.commands.plan import named_partition
 from actors.interfaces.plan_view import plan_json, plan_notes, plan_rows
 from actors.planning.plan import NothingToExpire
 from actors.planning.snapshot import RunTime, run_times
@@ -116,7 +119,7 @@ def test_the_bound_on_runs_is_said_only_when_it_is_hit() -> None:
     assert (len(whole.starts), whole.is_cut) == (3, False)
 
 
-def test_a_given_update_that_many_take_part_in_is_asked_twice_and_answers_alike() -> None:
+def test_the_same_catalog_at_the_same_instant_gives_the_same_plan() -> None:
     one, two = (planned(DIAMOND, produced("a"), minutes=5) for _ in range(2))
     notes = plan_notes(one, is_service_running=True, limit=500)
     assert plan_json(one, notes, is_service_running=True) == plan_json(two, notes, is_service_running=True)
@@ -151,8 +154,54 @@ def test_a_run_takes_the_median_of_the_newest_that_succeeded() -> None:
 
 
 def test_a_policy_that_came_with_a_production_is_taken_to_come_again() -> None:
-    from actors.core.freshness import FreshnessPolicy
-
     own = AssetRecord(latest={None: made(at_ms=NOON - 1_000, freshness=FreshnessPolicy(ttl_ms=60_000))}, counter=1)
     plan = planned([definition("make-a", "a", autoMaterialize={})], assets={"a": own}, minutes=2.5)
     assert starts(plan) == [(59, "make-a"), (120, "make-a")]
+
+
+def test_a_pause_holds_back_until_it_ends_and_then_runs_once() -> None:
+    pause = Pause("asset:b", NOON - 1, NOON + 60_000)
+    plan = planned(DIAMOND, produced("a"), pauses={"asset:b": pause})
+    # c and d do not wait for what is paused; both follow when b is made.
+    assert starts(plan) == [(0, "make-c"), (1, "make-d"), (60, "make-b"), (61, "make-d")]
+    assert any(text.startswith("paused: asset:b until") for text in plan_notes(plan, is_service_running=True, limit=9))
+
+
+def test_quiet_hours_are_waited_for() -> None:
+    quiet = {"quietHours": {"windows": [{"start": "11:00", "end": "12:05"}], "timezone": "UTC"}}
+    assert starts(planned([follower("make-b", "b", "a", **quiet)], produced("a"))) == [(300, "make-b")]
+
+
+def test_windows_begin_with_time() -> None:
+    hourly = definition(
+        "make-h",
+        "h",
+        partitioning={"type": "timeWindow", "granularity": "hour", "timezone": "UTC"},
+        autoMaterialize={"onMissing": True},
+    )
+    plan = planned([hourly], minutes=90)
+    assert [(s.run.at_ms - NOON, s.run.partition_key) for s in plan.starts] == [
+        (0, "2026-03-01T12"),
+        (3_600_000, "2026-03-01T13"),
+    ]
+
+
+def test_a_workflow_that_closes_a_circle_is_left_out_and_named() -> None:
+    plan = planned([follower("make-a", "a", "b"), follower("make-b", "b", "a")], produced("a"))
+    assert plan.starts == ()
+    assert plan.refused[0].startswith("workflow make-b is left out: workflows feed each other in a circle")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a", ("a", None)),
+        ("a@x", ("a", "x")),
+        ("a@x@y", ("a", "x@y")),
+        ("mail@host", ("mail@host", None)),
+        ("mail@host@x", ("mail@host", "x")),
+        ("new@x@y", ("new", "x@y")),
+    ],
+)
+def test_the_partition_is_what_follows_a_known_asset(text: str, found: tuple[str, str | None]) -> None:
+    assert named_partition("--produced", text, {"a", "mail@host", "mail"}) == found

@@ -9,6 +9,7 @@ from actors.catalog.definitions import WorkflowDefinition
 from actors.catalog.store import AssetRecord, RunRecord, RunStatus
 from actors.core.backoff import BackoffPolicy, FailureBudget
 from actors.core.decide import Defaults
+from actors.core.pauses import Pause
 from actors.core.run_queue import Capacity
 from actors.core.state import Materialization
 from actors.planning.plan import Event, Plan, make_plan
@@ -51,9 +52,10 @@ def planned(
     minutes: float = 10,
     is_service_running: bool = True,
     most_runs: int = 500,
+    pauses: Mapping[str, Pause] | None = None,
 ) -> Plan:
     return make_plan(
-        Snapshot(tuple(workflows), assets or {}, tuple(runs), run_times or {}, 7, is_moving=False),
+        Snapshot(tuple(workflows), assets or {}, tuple(runs), run_times or {}, 7, is_moving=False, pauses=pauses or {}),
         Policies(
             Defaults(BackoffPolicy(base_ms=1_000, jitter=False), FailureBudget(failures=3)),
             capacity or Capacity(10),
