@@ -437,6 +437,11 @@ class CountQueue:
 
 
 @dataclass(frozen=True, slots=True)
+class CountLoaded:
+    """Asked of the registry: how many assets have been read from the catalog since its start, and of how many."""
+
+
+@dataclass(frozen=True, slots=True)
 class IsLoaded:
     """Asked of the registry: whether graph and assets have been read from the catalog."""
 

@@ -27,6 +27,7 @@ from actors.messages import (
     AssetsLoaded,
     ChildFailed,
     Configure,
+    CountLoaded,
     DumpAsset,
     IsLoaded,
     ListAssets,
@@ -92,6 +93,7 @@ RegistryMessage = (
     | RestartAsset
     | DumpAsset
     | ListAssets
+    | CountLoaded
     | IsLoaded
 )
 
@@ -114,6 +116,8 @@ class GraphRegistryActor(PooledActor):
         self._is_graph_loaded = False
         self._loaded_pos = 0
         self._loading = 0
+        self._read = 0
+        self._to_read = 0
         self._unreported: set[str] = set()
         self._held_back: set[str] = set()
         self._pause_timer: TimerHandle | None = None
@@ -172,6 +176,8 @@ class GraphRegistryActor(PooledActor):
                 return self._ref(message.asset_id)
             case ListAssets():
                 return tuple(self._refs)
+            case CountLoaded():
+                return self._read, self._to_read
             case IsLoaded():
                 return self._is_graph_loaded and self._loading == 0
             case _:
@@ -401,6 +407,7 @@ class GraphRegistryActor(PooledActor):
             chunk = asset_ids[start : start + LOAD_CHUNK]
             upstream_ids = {u for a in chunk for u in self._upstreams(a)}
             self._loading += 1
+            self._to_read += len(chunk)
             by_time = {u for a in chunk for u in self._upstreams(a) if self._is_by_time(u, a)}
             upstream_ids -= set(chunk)
             self._around.catalog.load_assets(chunk, sorted(upstream_ids), sorted(by_time), self.actor_ref)
@@ -417,6 +424,7 @@ class GraphRegistryActor(PooledActor):
 
     def _on_assets_loaded(self, loaded: AssetsLoaded) -> None:
         self._loading -= 1
+        self._read += len(loaded.asset_ids)
         active: defaultdict[str, dict[str | None, str]] = defaultdict(dict)
         for run in loaded.active:
             if run.run_id not in self._ended:

@@ -39,7 +39,7 @@ from actors.interfaces.logs import configure_logging
 from actors.interfaces.metrics import MetricsObserver, start_metrics_server
 from actors.interfaces.observers import FanOut
 from actors.interfaces.operations import Operations
-from actors.messages import IsLoaded, ListAssets, ReloadAsset, SetCapacity, StartChildren, StopChildren
+from actors.messages import CountLoaded, IsLoaded, ListAssets, ReloadAsset, SetCapacity, StartChildren, StopChildren
 from actors.observer import Observer
 from actors.registry import GraphRegistryActor
 from actors.runtime import Dispatcher, Mailbox, SystemClock, TimerThread
@@ -52,6 +52,7 @@ __all__ = ["Service", "serve"]
 _log = structlog.stdlib.get_logger("headwater")
 
 START_TIMEOUT_SECONDS = 120.0
+PROGRESS_SECONDS = 2.0
 CHILD_STOP_SECONDS = 10.0
 HEARTBEAT_SECONDS = 7.0
 MOST_RUNS = 100_000
@@ -262,10 +263,16 @@ class Service:
 
     def _wait_until_loaded(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        next_line = time.monotonic() + PROGRESS_SECONDS
         while time.monotonic() < deadline:
             registry = self._around.links.registry
             if registry is not None and registry.ask(IsLoaded(), timeout=START_TIMEOUT_SECONDS):
                 return
+            if registry is not None and time.monotonic() >= next_line:
+                next_line += PROGRESS_SECONDS
+                read, to_read = registry.ask(CountLoaded(), timeout=START_TIMEOUT_SECONDS)
+                what = f"assets {read:,} of {to_read:,}" if to_read else "workflows"
+                _log.info("service.reading", read=read, of=to_read, text=f"reading {what}")
             time.sleep(0.01)
         _log.warning("service.loading_slowly", text="the assets are still being read; the service goes on meanwhile")
 
