@@ -42,6 +42,8 @@ class MetricsObserver:
             ("decision", "reason"),
             registry=registry,
         )
+        # To look up a labelled counter in the library takes longer than to decide.
+        self._counters: dict[tuple[type[Decision], Reason], Counter] = {}
         self._deduplicated = Counter(
             "headwater_deduplicated_total",
             "Wanted runs that an active or a newer one made needless",
@@ -105,7 +107,11 @@ class MetricsObserver:
         next_look_ms: int | None,
         is_news: bool,
     ) -> None:
-        self._decisions.labels(decision_kind(decision), decision.reason.value).inc()
+        key = (type(decision), decision.reason)
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = self._counters[key] = self._decisions.labels(decision_kind(decision), decision.reason.value)
+        counter.inc()
 
     def run_submitted(
         self,
