@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from actors.planning.rehearsed_runs import PlannedRun
 
-__all__ = ["GivenEvent", "SourcedCause", "sourced"]
+__all__ = ["GivenEvent", "SourcedCause", "makers", "sourced"]
+
+Version = tuple[str, int]
+"""An asset and one of its versions: they count up over all its partitions, so they name one production."""
 
 CauseKind = Literal["upstream", "expiry", "missing", "manual"]
 
@@ -41,8 +44,13 @@ class SourcedCause:
     is_given: bool = False
 
 
-def sourced(run: PlannedRun, planned: Sequence[PlannedRun], given: Sequence[GivenEvent]) -> tuple[SourcedCause, ...]:
-    """The causes that the trigger of a planned run names."""
+def makers(planned: Iterable[PlannedRun]) -> dict[Version, int]:
+    """Of each version that planned runs make: the number of the run."""
+    return {(made.asset_id, made.version): run.number for run in planned for made in run.made}
+
+
+def sourced(run: PlannedRun, by_run: Mapping[Version, int], given: Sequence[GivenEvent]) -> tuple[SourcedCause, ...]:
+    """The causes that the trigger of a planned run names; `by_run` are the `makers` of the plan."""
     trigger = run.trigger
     asset_id, key = _text(trigger.get("assetId")), _text(trigger.get("partitionKey"))
     causes: list[SourcedCause] = []
@@ -55,7 +63,6 @@ def sourced(run: PlannedRun, planned: Sequence[PlannedRun], given: Sequence[Give
         causes.append(SourcedCause("expiry", asset_id, key, rule=rule, is_given=is_given))
     elif trigger.get("reason") == "missing":
         causes.append(SourcedCause("missing", asset_id, key))
-    by_run = {(made.asset_id, made.version): other.number for other in planned for made in other.made}
     by_event = {(g.asset_id, g.version) for g in given if g.kind == "produced"}
     upstream = trigger.get("upstream")
     for cause in upstream if isinstance(upstream, list) else []:

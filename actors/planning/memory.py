@@ -87,6 +87,7 @@ class MemoryStore:
         self._histories = {asset_id: list(entries)[::-1] for asset_id, entries in (histories or {}).items()}
         self._pauses = dict(pauses or {})
         self._runs: dict[str, _Run] = {}
+        self._active: dict[str, _Run] = {}
         self._claims: dict[tuple[str, str | None], str] = {}
         self._seen: dict[str, tuple[int, bool]] = {}
         self.journal = Journal(pos)
@@ -206,6 +207,7 @@ class MemoryStore:
         run.became(RunStatus.ENQUEUED)
         run.pools, run.upstreams = new.pools, new.upstreams
         self._claims[key] = new.run_id
+        self._active[new.run_id] = run
         self.journal.append(RunEnqueued(new.run_id, new.workflow_slug, new.partition_key, self._pos()))
         return Submitted(new.run_id)
 
@@ -223,7 +225,7 @@ class MemoryStore:
 
     def _limit_reached(self, new: NewRun, slug: str) -> str | None:
         limits = new.limits
-        active = [run for run in self._runs.values() if run.record.status.is_active]
+        active = self._active.values()
         if len(active) >= limits.max_runs:
             return "global"
         of_workflow = sum(run.record.workflow_slug == slug for run in active)
@@ -245,11 +247,7 @@ class MemoryStore:
         return sorted(queued, key=lambda record: (record.created_at_ms, record.run_id))
 
     def active_runs(self) -> list[ActiveRun]:
-        return [
-            ActiveRun(run_id, *run.key, run.record.status)
-            for run_id, run in sorted(self._runs.items())
-            if run.record.status.is_active
-        ]
+        return [ActiveRun(run_id, *run.key, run.record.status) for run_id, run in sorted(self._active.items())]
 
     def start_run(self, run_id: str, *, upstreams: Sequence[str], now_ms: int) -> Mapping[str, int]:
         run = self._runs.get(run_id)
@@ -272,6 +270,7 @@ class MemoryStore:
         run = self._runs.get(run_id)
         if run is None or run.record.status.is_over:
             return False
+        self._active.pop(run_id, None)
         if self._claims.get(run.key) == run_id:
             del self._claims[run.key]
         made = {(asset_id, key) for _, asset_id, key in run.marks}
@@ -311,6 +310,7 @@ class MemoryStore:
             run.marks[step_of.get(made.asset_id), made.asset_id, made.partition_key] = (made.version, True)
         if record.status.is_active:
             self._claims[run.key] = record.run_id
+            self._active[record.run_id] = run
 
     def _create(self, new: NewRun, status: RunStatus) -> _Run:
         record = RunRecord(

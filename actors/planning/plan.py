@@ -10,7 +10,7 @@ from actors.catalog.store import NewMaterialization
 from actors.core.freshness import ExpiryReason
 from actors.core.graph import Graph
 from actors.core.pauses import Pause
-from actors.planning.causes import GivenEvent, SourcedCause, sourced
+from actors.planning.causes import GivenEvent, SourcedCause, makers, sourced
 from actors.planning.memory import MemoryStore
 from actors.planning.rehearsal import Policies, Rehearsal
 from actors.planning.rehearsed_runs import PlannedRun, RehearsedRuns
@@ -121,12 +121,13 @@ def make_plan(
     finally:
         rehearsal.close()
     planned = tuple(runs.planned.values())
+    by_run = makers(planned)
     return Plan(
         begin_ms=now_ms,
         end_ms=clock.now_ms(),
         is_cut=not is_whole,
         given=given,
-        starts=tuple(PlannedStart(run, _priority(run, graph), sourced(run, planned, given)) for run in planned),
+        starts=tuple(PlannedStart(run, _priority(run, graph), sourced(run, by_run, given)) for run in planned),
         active=tuple(
             StillActive(r.run_id, r.workflow_slug, r.partition_key, before[r.run_id])
             for r in snapshot.runs
