@@ -88,6 +88,12 @@ def test_a_run_that_is_not_in_the_queue_any_more_is_being_started() -> None:
     assert told["verdict"].startswith("what was made has expired; ")
 
 
+def test_an_expiry_that_is_over_is_no_next_look() -> None:
+    told = explained(partition("expired", "expired", expiresAt="2026-03-01T11:59:30.000Z", expiryRule="ttl"))
+    assert told["nextLook"] is None
+    assert {"at": "2026-03-01T11:59:30.000Z", "what": "expired by ttl"} in told["timeline"]
+
+
 def test_without_a_service_that_is_what_it_waits_for() -> None:
     told = explained(partition("missing", "upstream-updated", version=None))
     assert told["waitsFor"]["kind"] == "service"
