@@ -6,19 +6,17 @@ each asset that has something to do, on first use for the others.
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, assert_never
+from typing import assert_never
 
-from pykka import ActorRef
-
-from actors.catalog.store import ActiveRun, AssetRecord
+from actors.active_runs import ActiveRuns
+from actors.asset_directory import AssetDirectory, SpawnAsset
+from actors.catalog.store import ActiveRun
 from actors.core.graph import AssetNode, AssetSpec, CycleError, Graph, WorkflowSpec
-from actors.core.partitions import Partitioning, TimeWindowPartitioning
+from actors.core.partitions import Partitioning
 from actors.core.pauses import EVERYTHING, Pauses, scope_parts
-from actors.core.run_queue import RunKey
-from actors.core.state import Cause, UpstreamSnapshot
+from actors.core.state import Cause
 from actors.core.waves import wave_below
 from actors.messages import (
     AssetExpired,
@@ -26,12 +24,10 @@ from actors.messages import (
     AssetResumed,
     AssetsLoaded,
     ChildFailed,
-    Configure,
     CountLoaded,
     DumpAsset,
     IsLoaded,
     ListAssets,
-    Load,
     Look,
     LookAgain,
     PauseChanged,
@@ -59,15 +55,11 @@ from actors.messages import (
     WorkflowsLoaded,
     WorkflowUpdated,
 )
-from actors.runtime import PooledActor, TimerHandle, tell_to_stop
+from actors.runtime import PooledActor, TimerHandle
 from actors.surroundings import Surroundings
 
-__all__ = ["GraphRegistryActor", "RegistryMessage", "SpawnAsset"]
+__all__ = ["GraphRegistryActor", "RegistryMessage"]
 
-SpawnAsset = Callable[[str, AssetSpec | None], ActorRef[Any]]
-
-LOAD_CHUNK = 1_000
-ENDED_KEPT = 10_000
 
 RegistryMessage = (
     AssetProduced
@@ -101,24 +93,16 @@ RegistryMessage = (
 class GraphRegistryActor(PooledActor):
     """Routes along edges; an event costs the edges below it, never the size of the graph (law L12)."""
 
-    def __init__(
-        self, around: Surroundings, spawn_asset: SpawnAsset, *, refresh_ms: int, mailbox_capacity: int | None = None
-    ) -> None:
+    def __init__(self, around: Surroundings, spawn_asset: SpawnAsset, *, refresh_ms: int) -> None:
         super().__init__()
         self._around = around
-        self._spawn_asset = spawn_asset
         self._refresh_ms = refresh_ms
         self._graph = Graph()
-        self._refs: dict[str, ActorRef[Any]] = {}
-        self._active: dict[RunKey, tuple[str, int]] = {}
-        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._assets = AssetDirectory(self._graph, around, spawn_asset, lambda: self.actor_ref)
+        self._runs = ActiveRuns()
         self._wave = 0
         self._is_graph_loaded = False
         self._loaded_pos = 0
-        self._loading = 0
-        self._read = 0
-        self._to_read = 0
-        self._unreported: set[str] = set()
         self._held_back: set[str] = set()
         self._pause_timer: TimerHandle | None = None
 
@@ -159,9 +143,9 @@ class GraphRegistryActor(PooledActor):
                 now_ms = self._around.clock.now_ms()
                 self._take_pauses(self._around.pauses.without_ended(now_ms), "pause ended")
             case ReloadAsset():
-                self._load([message.asset_id])
+                self._assets.load([message.asset_id])
             case AssetsLoaded():
-                self._on_assets_loaded(message)
+                self._assets.on_loaded(message, self._runs, self._wave)
             case WorkflowUpdated():
                 self._around.catalog.load_workflow(message.slug, self.actor_ref)
             case WorkflowLoaded():
@@ -171,22 +155,21 @@ class GraphRegistryActor(PooledActor):
             case Refresh():
                 self._around.catalog.load_workflows(self.actor_ref)
             case RestartAsset():
-                self._restart(message.asset_id)
+                self._assets.restart(message.asset_id)
             case DumpAsset():
-                return self._ref(message.asset_id)
+                return self._assets.ref(message.asset_id)
             case ListAssets():
-                return tuple(self._refs)
+                return self._assets.ids()
             case CountLoaded():
-                return self._read, self._to_read
+                return self._assets.read, self._assets.to_read
             case IsLoaded():
-                return self._is_graph_loaded and self._loading == 0
+                return self._is_graph_loaded and not self._assets.is_loading
             case _:
                 assert_never(message)
         return None
 
     def on_stop(self) -> None:
-        for ref in self._refs.values():
-            tell_to_stop(ref)
+        self._assets.stop()
 
     def on_failure(
         self,
@@ -235,21 +218,16 @@ class GraphRegistryActor(PooledActor):
         self._tell(found.asset_id, WaveBegan(found.partition_key, self._wave))
 
     def _on_run_enqueued(self, news: RunEnqueued) -> None:
-        if news.run_id in self._ended or news.pos <= self._loaded_pos:
+        if self._runs.is_over(news.run_id) or news.pos <= self._loaded_pos:
             return
-        self._active[news.workflow_slug, news.partition_key] = (news.run_id, news.pos)
+        self._runs.began((news.workflow_slug, news.partition_key), news.run_id, news.pos)
         self._around.to_enqueuer(news)
         for spec in self._made_by(news.workflow_slug):
             if (spec.partitioning is None) == (news.partition_key is None):
                 self._tell(spec.asset_id, news)
 
     def _on_run_ended(self, news: RunEnded) -> None:
-        key = (news.workflow_slug, news.partition_key)
-        if self._active.get(key, ("", 0))[0] == news.run_id:
-            del self._active[key]
-        self._ended[news.run_id] = None
-        if len(self._ended) > ENDED_KEPT:
-            self._ended.popitem(last=False)
+        self._runs.ended((news.workflow_slug, news.partition_key), news.run_id)
         # The enqueuer first: an asset that wants the next run at once must find the slot free.
         self._around.to_enqueuer(news)
         unmade = {entry.asset_id for entry in news.unmade}
@@ -259,11 +237,10 @@ class GraphRegistryActor(PooledActor):
 
     def _on_run_refused(self, refused: RunRefused) -> None:
         node = self._graph.node(refused.asset_id)
-        if refused.active_run_id in self._ended or node is None or node.spec is None:
+        if self._runs.is_over(refused.active_run_id) or node is None or node.spec is None:
             self._tell(refused.asset_id, Look(refused.partition_key))
             return
-        key = (node.spec.workflow_slug, refused.partition_key)
-        self._active.setdefault(key, (refused.active_run_id, 0))
+        self._runs.claimed_by((node.spec.workflow_slug, refused.partition_key), refused.active_run_id)
         self._tell(refused.asset_id, refused)
 
     def _made_by(self, slug: str) -> Iterable[AssetSpec]:
@@ -309,7 +286,7 @@ class GraphRegistryActor(PooledActor):
         # Which of their partitions an upstream concerns may differ now.
         after = self._partitionings(previous, workflow)
         below = {c for a in before if before[a] != after[a] and (n := self._graph.node(a)) for c in n.consumers}
-        self._load(sorted(c for c in below.difference(touched) if c in self._refs))
+        self._assets.load(sorted(c for c in below.difference(touched) if c in self._assets))
 
     def _partitionings(self, *workflows: WorkflowSpec | None) -> dict[str, Partitioning | None]:
         """Of every asset that these workflows make or read: how it is partitioned, as the graph has it now."""
@@ -327,38 +304,24 @@ class GraphRegistryActor(PooledActor):
         return touched
 
     def _settle(self, touched: Iterable[str]) -> None:
-        """Start, reconfigure or retire the actors of assets whose declaration may differ now."""
-        to_load: list[str] = []
-        for asset_id in sorted(touched):
+        """Let the actors follow what was declared anew; nobody need wait for an asset that is not re-made any more."""
+        asset_ids = sorted(touched)
+        self._assets.follow(asset_ids)
+        for asset_id in asset_ids:
             node = self._graph.node(asset_id)
-            ref = self._refs.get(asset_id)
-            if node is None or node.spec is None:
-                if ref is not None:
-                    del self._refs[asset_id]
-                    tell_to_stop(ref)
-            elif ref is not None:
-                self._around.tell(ref, asset_id, Configure(node.spec))
-                to_load.append(asset_id)
-            elif _has_work(node):
-                self._start(asset_id, node.spec)
-                to_load.append(asset_id)
             if node is not None and not _is_remade(node):
-                # Nobody need wait for it any more.
                 for consumer_id in node.consumers:
                     self._tell(consumer_id, UpstreamSettled(asset_id, None, self._wave, every_key=True))
                     self._tell(consumer_id, UpstreamReported(asset_id))
-        self._load(to_load)
 
     def _reconcile(self, active: tuple[ActiveRun, ...], pos: int) -> None:
-        """Runs that we hold for active and the catalog does not: the news of their end was lost."""
-        known = {run.run_id for run in active}
-        for (slug, partition_key), (run_id, since) in list(self._active.items()):
-            if run_id not in known and since <= pos:
-                self._on_run_ended(RunEnded(run_id, slug, partition_key, "unknown", (), 0))
-                self._load([spec.asset_id for spec in self._made_by(slug) if spec.asset_id in self._refs])
-        for run in active:
-            if run.run_id not in self._ended:
-                self._active.setdefault((run.workflow_slug, run.partition_key), (run.run_id, pos))
+        for (slug, partition_key), run_id in self._runs.lost(active, pos):
+            self._on_run_ended(RunEnded(run_id, slug, partition_key, "unknown", (), 0))
+            self._assets.load([spec.asset_id for spec in self._made_by(slug) if spec.asset_id in self._assets])
+        self._runs.take_over(active, pos)
+
+    def _tell(self, asset_id: str, message: object, *, needs_actor: bool = False) -> None:
+        self._assets.tell(asset_id, message, needs_actor=needs_actor)
 
     # -- pauses ------------------------------------------------------------------------------------------------------
 
@@ -370,7 +333,7 @@ class GraphRegistryActor(PooledActor):
         scopes = self._around.pauses.scopes_changed(pauses)
         self._around.pauses = pauses
         self._arm_pause_end()
-        concerned = {*also, *self._concerned(scopes)}.intersection(self._refs)
+        concerned = {*also, *self._concerned(scopes)}.intersection(self._assets.ids())
         now_ms = self._around.clock.now_ms()
         asked_again: frozenset[str] = frozenset()
         for asset_id in sorted(concerned):
@@ -379,7 +342,7 @@ class GraphRegistryActor(PooledActor):
                 continue
             awaits: frozenset[str] = frozenset()
             if pauses.paused_until(asset_id, node.spec.workflow_slug, now_ms) is None:
-                awaits = self._reporting(node.spec)
+                awaits = self._assets.reporting(node.spec)
                 asked_again |= awaits - concerned
             self._tell(asset_id, LookAgain(f"{cause}: {', '.join(sorted(scopes)) or asset_id}", awaits))
         for upstream_id in sorted(asked_again):
@@ -387,7 +350,7 @@ class GraphRegistryActor(PooledActor):
 
     def _concerned(self, scopes: frozenset[str]) -> Iterable[str]:
         if EVERYTHING in scopes:
-            return self._refs
+            return self._assets.ids()
         found: list[str] = []
         for kind, name in map(scope_parts, scopes):
             found += [spec.asset_id for spec in self._made_by(name)] if kind == "workflow" else [name]
@@ -399,115 +362,6 @@ class GraphRegistryActor(PooledActor):
         at_ms = self._around.pauses.next_end_ms()
         timers = self._around.timers
         self._pause_timer = timers.tell_at(at_ms, self.actor_ref, PauseEnded()) if at_ms is not None else None
-
-    # -- asset actors ------------------------------------------------------------------------------------------------
-
-    def _load(self, asset_ids: list[str]) -> None:
-        for start in range(0, len(asset_ids), LOAD_CHUNK):
-            chunk = asset_ids[start : start + LOAD_CHUNK]
-            upstream_ids = {u for a in chunk for u in self._upstreams(a)}
-            self._loading += 1
-            self._to_read += len(chunk)
-            by_time = {u for a in chunk for u in self._upstreams(a) if self._is_by_time(u, a)}
-            upstream_ids -= set(chunk)
-            self._around.catalog.load_assets(chunk, sorted(upstream_ids), sorted(by_time), self.actor_ref)
-
-    def _is_by_time(self, upstream_id: str, asset_id: str) -> bool:
-        """Whether it is the time of its production that says which windows of the asset an upstream concerns."""
-        upstream, asset = self._graph.node(upstream_id), self._graph.node(asset_id)
-        return (
-            upstream is not None
-            and asset is not None
-            and isinstance(asset.partitioning, TimeWindowPartitioning)
-            and not isinstance(upstream.partitioning, TimeWindowPartitioning)
-        )
-
-    def _on_assets_loaded(self, loaded: AssetsLoaded) -> None:
-        self._loading -= 1
-        self._read += len(loaded.asset_ids)
-        active: defaultdict[str, dict[str | None, str]] = defaultdict(dict)
-        for run in loaded.active:
-            if run.run_id not in self._ended:
-                active[run.workflow_slug][run.partition_key] = run.run_id
-                self._active.setdefault((run.workflow_slug, run.partition_key), (run.run_id, loaded.pos))
-        asked_again: frozenset[str] = frozenset()
-        for asset_id in loaded.asset_ids:
-            node = self._graph.node(asset_id)
-            if node is None or node.spec is None:
-                continue
-            runs = active.get(node.spec.workflow_slug, {})
-            awaits: frozenset[str] = frozenset()
-            if asset_id in self._unreported:
-                awaits = self._reporting(node.spec)
-                asked_again |= awaits - self._unreported
-            self._tell(
-                asset_id,
-                Load(
-                    record=loaded.records.get(asset_id, AssetRecord()),
-                    upstreams={u: self._snapshot(u, loaded) for u in self._upstreams(asset_id)},
-                    active={k: r for k, r in runs.items() if (k is None) == (node.spec.partitioning is None)},
-                    pos=loaded.pos,
-                    wave=self._wave,
-                    awaits=awaits,
-                ),
-            )
-        # Those that are still to begin, or were told to just now, report by themselves.
-        self._unreported.difference_update(loaded.asset_ids)
-        for upstream_id in sorted(asked_again):
-            self._tell(upstream_id, ReportAgain())
-
-    def _reporting(self, spec: AssetSpec) -> frozenset[str]:
-        """The upstreams that can say what they are about to re-make."""
-        return frozenset(u for u in spec.considered if u in self._refs and self._may_be_made(u))
-
-    def _may_be_made(self, asset_id: str) -> bool:
-        node = self._graph.node(asset_id)
-        return node is not None and node.spec is not None and node.spec.auto is not None
-
-    def _snapshot(self, asset_id: str, loaded: AssetsLoaded) -> UpstreamSnapshot:
-        node = self._graph.node(asset_id)
-        record = loaded.records.get(asset_id, AssetRecord())
-        return UpstreamSnapshot(
-            node.partitioning if node else None,
-            {key: (made.changed_version, made.produced_at_ms) for key, made in record.latest.items()},
-            loaded.histories.get(asset_id, ()),
-        )
-
-    def _upstreams(self, asset_id: str) -> tuple[str, ...]:
-        node = self._graph.node(asset_id)
-        return node.spec.considered if node is not None and node.spec is not None else ()
-
-    def _restart(self, asset_id: str) -> None:
-        node = self._graph.node(asset_id)
-        if node is None or node.spec is None:
-            self._refs.pop(asset_id, None)
-            return
-        self._start(asset_id, node.spec)
-        self._load([asset_id])
-
-    def _start(self, asset_id: str, spec: AssetSpec) -> ActorRef[Any]:
-        ref = self._refs[asset_id] = self._spawn_asset(asset_id, spec)
-        self._unreported.add(asset_id)
-        return ref
-
-    def _ref(self, asset_id: str) -> ActorRef[Any] | None:
-        """The asset's actor, started if it has none; None for an asset that no workflow here makes."""
-        ref = self._refs.get(asset_id)
-        node = self._graph.node(asset_id)
-        if ref is None and node is not None and node.spec is not None:
-            ref = self._start(asset_id, node.spec)
-            self._load([asset_id])
-        return ref
-
-    def _tell(self, asset_id: str, message: object, *, needs_actor: bool = False) -> None:
-        ref = self._ref(asset_id) if needs_actor else self._refs.get(asset_id)
-        if ref is not None:
-            self._around.tell(ref, asset_id, message)
-
-
-def _has_work(node: AssetNode) -> bool:
-    """Whether the asset needs an actor before anybody asks: it opted in, or it can expire."""
-    return node.spec is not None and (node.spec.auto is not None or not node.spec.freshness.is_empty)
 
 
 def _is_remade(node: AssetNode) -> bool:
