@@ -107,10 +107,6 @@ class Acting:
         """What was wanted is under way, be it by another's wish."""
         self._track(state).wanted_of = None
 
-    def withdraw_all(self) -> None:
-        for key, track in self._tracks.items():
-            self._withdraw(key, track)
-
     def cancel_timers(self) -> None:
         for track in self._tracks.values():
             if track.timer is not None:

@@ -137,7 +137,6 @@ class AssetActor(PooledActor):
 
     def on_stop(self) -> None:
         self._cancel_timers()
-        self._acting.withdraw_all()
 
     def on_failure(
         self,

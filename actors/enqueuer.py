@@ -7,7 +7,7 @@ not stored: assets ask again after a restart, and decide again whenever a run of
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import assert_never
@@ -287,6 +287,7 @@ class EnqueuerActor(PooledActor):
     def _on_workflows(self, known: WorkflowsKnown) -> None:
         if known.is_complete:
             self._workflows.clear()
+        self._forget_retired(known.workflows)
         for slug, workflow in known.workflows.items():
             if workflow is None:
                 self._workflows.pop(slug, None)
@@ -296,6 +297,21 @@ class EnqueuerActor(PooledActor):
             # The pools of a run are known by its workflow, so the runs are read after the workflows.
             self._load_runs()
         self._flush_soon()
+
+    def _forget_retired(self, workflows: Mapping[str, WorkflowSpec | None]) -> None:
+        """Drop what assets wanted that these workflows do not make any more.
+
+        Their actors do not withdraw it when they stop: one that took the place of another may have asked by then.
+        """
+        for item, wanted in list(self._wanted.items()):
+            slug = wanted.key[0]
+            if wanted.queued is not None or slug not in workflows:
+                continue
+            workflow = workflows[slug]
+            made = {spec.asset_id for spec in workflow.assets} if workflow is not None else set()
+            wanted.wants = {asset_id: want for asset_id, want in wanted.wants.items() if asset_id in made}
+            if not wanted.wants:
+                self._drop(item)
 
     # -- handing over ------------------------------------------------------------------------------------------------
 

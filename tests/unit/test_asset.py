@@ -377,13 +377,14 @@ def test_after_a_start_it_decides_when_its_upstreams_have_reported(on_stage: Sta
 # -- stopping and failing ----------------------------------------------------------------------------------------------
 
 
-def test_a_retired_asset_withdraws_what_it_wants_and_disarms_its_timers(on_stage: Stage) -> None:
+def test_a_stopped_asset_disarms_its_timers_and_withdraws_nothing(on_stage: Stage) -> None:
     x = scene(on_stage, EXPIRING)
     x.tell(load({None: made(a=1)}, {"a": 1}), changed("a", 2))
     assert len(on_stage.timers) == 1
     x.ref.stop(block=False)
     on_stage.run()
-    assert x.enqueuer[-1] == WithdrawRun("w", None, "x")
+    # Another may have taken its place and asked by then; of what is retired the enqueuer hears from the registry.
+    assert not any(isinstance(said, WithdrawRun) for said in x.enqueuer)
     assert len(on_stage.timers) == 0
     assert sum(int(str(said["delta"])) for said in on_stage.observer.of("stale_changed")) == 0
 

@@ -431,3 +431,16 @@ def test_one_that_fails_says_so(on_stage: Stage) -> None:
     (said,) = q.supervisor
     assert isinstance(said, ChildFailed)
     assert said.name == "enqueuer"
+
+
+def test_what_a_retired_asset_wanted_is_forgotten_and_what_others_want_is_not(on_stage: Stage) -> None:
+    q = scene(on_stage, Capacity(1))
+    q.want("v")
+    q.tell(want("w", asset_id="gone"))
+    q.tell(want("w", asset_id="w"))
+    q.tell(WorkflowsKnown({"w": workflow("w")}, is_complete=False))
+    assert len(q.dump().wanted) == 1
+    q.tell(WorkflowsKnown({"w": None}, is_complete=False))
+    assert q.dump().wanted == ()
+    q.end("v")
+    assert q.active() == []
