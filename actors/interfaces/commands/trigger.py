@@ -39,6 +39,10 @@ def trigger(
         ),
     ] = None,
     partition: PartitionOption = None,
+    remember: Annotated[
+        bool,
+        typer.Option("--remember", help="Keep the parameters for this partition: its automatic runs get them too."),
+    ] = False,
     wait: Annotated[
         float | None,
         typer.Option("--wait", metavar="SECONDS", min=0, help="Wait so long for its end; 1 unless it succeeds."),
@@ -52,6 +56,7 @@ def trigger(
     Examples:
       python run.py trigger orders-daily
       python run.py trigger orders-daily --partition 2026-11-23 --param full=true
+      python run.py trigger orders-daily --partition 2026-11-23 --param region=eu --remember
       python run.py trigger orders-daily --wait 60 --json
     """
     given = parse_parameters(param or [])
@@ -62,7 +67,11 @@ def trigger(
             known = [w.slug for w in store.workflows()]
             raise unknown("workflow", workflow, known, otherwise="the catalog has none yet; see put-workflow")
         check_partition_key(definition, partition)
+        if remember and (partition is None or not given):
+            raise bad_input("--remember keeps parameters for a partition; give --partition and --param")
         stored = {} if partition is None else store.partition_parameters(definition.slug, partition)
+        if remember and partition is not None:
+            store.put_partition_parameters(definition.slug, partition, {**stored, **given})
         run_id = f"run-{uuid4().hex}"
         store.queue_run(
             NewRun(

@@ -187,6 +187,7 @@ def test_waiting_for_a_run_that_nobody_starts_ends_with_1(filled: Place) -> None
         (("trigger", "daily", "--partition", "a"), 2, "'daily' makes no partitioned asset"),
         (("trigger", "by-store"), 2, "a partition key is missing; expected one of 'a', 'b'"),
         (("trigger", "by-store", "--partition", "c"), 2, "partition key 'c' is unknown"),
+        (("trigger", "by-store", "--partition", "a", "--remember"), 2, "give --partition and --param"),
         (("run", "run-none"), 1, "there is no run 'run-none'"),
         (("cancel", "run-none"), 1, "there is no run 'run-none'"),
         (("history", "orders.dayly"), 1, "did you mean 'orders.daily'"),
@@ -209,6 +210,18 @@ def test_a_partition_brings_its_parameters(filled: Place) -> None:
     filled.ok("trigger", "by-store", "--partition", "a", "--param", "partitionKey=mine")
     (listed,) = filled.ok("runs", "--json").json
     assert (listed["partitionKey"], listed["parameters"]["partitionKey"]) == ("a", "a")
+
+
+def test_parameters_of_a_partition_can_be_remembered(filled: Place) -> None:
+    filled.ok("trigger", "by-store", "--partition", "a", "--param", "region=eu", "--remember")
+    filled.ok("trigger", "by-store", "--partition", "a")
+    filled.ok("trigger", "by-store", "--partition", "b")
+    listed = filled.ok("runs", "--json").json
+    assert [(r["partitionKey"], r["parameters"].get("region")) for r in listed] == [
+        ("b", None),
+        ("a", "eu"),
+        ("a", "eu"),
+    ]
 
 
 def test_nothing_to_resume_is_no_error(filled: Place) -> None:
