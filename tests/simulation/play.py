@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.simulation.scenario import Scenario, make_scenario
@@ -12,8 +14,17 @@ from tests.simulation.world import World
 
 __all__ = ["Failure", "play", "shrink"]
 
-# Poisoned actors are part of the play; pykka reports each.
-logging.getLogger("pykka").setLevel(logging.CRITICAL)
+
+@contextmanager
+def _poison_unreported() -> Iterator[None]:
+    """Poisoned actors are part of the play; pykka reports each."""
+    pykka = logging.getLogger("pykka")
+    before = pykka.level
+    pykka.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        pykka.setLevel(before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +44,8 @@ def play_scenario(scenario: Scenario) -> Failure | None:
     prefix = f"sim-{uuid.uuid4().hex}"
     world = World(scenario, client, prefix)
     try:
-        world.run()
+        with _poison_unreported():
+            world.run()
     except Exception as error:
         return Failure(scenario, f"{type(error).__name__}: {error}", tuple(world.trace.lines))
     finally:
