@@ -179,7 +179,9 @@ MUTATIONS = (
         "L11",
         "believe late news of a run that has ended",
         (
-            Edit("actors/registry.py", "if self._runs.is_over(news.run_id) or news.pos <= self._loaded_pos:", "if False:"),
+            Edit(
+                "actors/registry.py", "if self._runs.is_over(news.run_id) or news.pos <= self._loaded_pos:", "if False:"
+            ),
             Edit("actors/enqueuer.py", "        if news.run_id in self._ended:\n", "        if False:\n"),
             Edit(
                 "actors/core/transitions.py", "    if state.run_id == run_id or pos <= state.pos:\n", "    if False:\n"
