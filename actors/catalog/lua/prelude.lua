@@ -56,7 +56,11 @@ local function publish(event_type, data, ...)
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', args.eventsLimit, '*', 'type', event_type, 'data', data, ...)
 end
 
-local function create_run(run_id, status)
-  redis.call('HSET', key('run', run_id), 'status', status, unpack(args.fields))
+local function create_run(run_id, status, ...)
+  local fields = {...}
+  for _, text in ipairs(args.fields) do
+    fields[#fields + 1] = text
+  end
+  redis.call('HSET', key('run', run_id), 'status', status, unpack(fields))
   redis.call('ZADD', key('runs'), args.createdAtMs, run_id)
 end

@@ -28,9 +28,12 @@ end
 
 local outdated = {}
 for _, basis in ipairs(args.basis) do
-  local made = asset_field(basis.assetId, 'made', basis.partition)
-  local failed = asset_field(basis.assetId, 'failed', basis.partition)
-  if (made and made.version or 0) ~= basis.version or (failed and failed.failures or 0) ~= basis.failures then
+  local fields = redis.call(
+    'HMGET', key('asset', basis.assetId), 'made:' .. basis.partition, 'failed:' .. basis.partition
+  )
+  local version = fields[1] and cjson.decode(fields[1]).version or 0
+  local failures = fields[2] and cjson.decode(fields[2]).failures or 0
+  if version ~= basis.version or failures ~= basis.failures then
     outdated[#outdated + 1] = basis.assetId
   end
 end
@@ -40,9 +43,10 @@ end
 
 -- Assets ask; who asks by hand passes through.
 local paused = {}
-local is_everything_paused = pause_holds('all', args.createdAtMs)
-local is_workflow_paused = pause_holds('workflow:' .. workflow, args.createdAtMs)
-for _, basis in ipairs(args.basis) do
+local is_any_paused = redis.call('EXISTS', key('pauses')) == 1
+local is_everything_paused = is_any_paused and pause_holds('all', args.createdAtMs)
+local is_workflow_paused = is_any_paused and pause_holds('workflow:' .. workflow, args.createdAtMs)
+for _, basis in ipairs(is_any_paused and args.basis or {}) do
   if is_everything_paused or is_workflow_paused or pause_holds('asset:' .. basis.assetId, args.createdAtMs) then
     paused[#paused + 1] = basis.assetId
   end
@@ -71,12 +75,11 @@ for _, pool in ipairs(args.poolLimits) do
 end
 
 if status then
-  redis.call('HSET', run_key, 'status', 'enqueued')
+  redis.call('HSET', run_key, 'status', 'enqueued', 'pools', args.poolsText, 'upstreams', args.upstreamsText)
   redis.call('ZREM', key('queued'), args.runId)
 else
-  create_run(args.runId, 'enqueued')
+  create_run(args.runId, 'enqueued', 'pools', args.poolsText, 'upstreams', args.upstreamsText)
 end
-redis.call('HSET', run_key, 'pools', args.poolsText, 'upstreams', args.upstreamsText)
 redis.call('HSET', key('claims'), claim, args.runId)
 redis.call('SADD', key('active'), args.runId)
 redis.call('SADD', workflow_runs, args.runId)
