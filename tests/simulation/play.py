@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from tests.simulation.oracle import LawBroken
 from tests.simulation.scenario import Scenario, make_scenario
 from tests.simulation.server import shared_client
 from tests.simulation.world import World
@@ -46,7 +47,7 @@ def play_scenario(scenario: Scenario) -> Failure | None:
     try:
         with _poison_unreported():
             world.run()
-    except Exception as error:
+    except (Exception, LawBroken) as error:
         return Failure(scenario, f"{type(error).__name__}: {error}", tuple(world.trace.lines))
     finally:
         world.dispatcher.kill()
