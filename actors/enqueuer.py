@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import assert_never
 
@@ -52,10 +51,10 @@ from actors.messages import (
 from actors.runtime import PooledActor
 from actors.surroundings import Surroundings
 from actors.triggers import because_of, trigger_of
+from actors.wanted import Started, Submission, Wanted
 
 __all__ = ["EnqueuerActor", "EnqueuerMessage"]
 
-MANUAL_PRIORITY = 0
 RETRY_MS = 1_000
 ENDED_KEPT = 10_000
 
@@ -76,37 +75,6 @@ EnqueuerMessage = (
 )
 
 
-@dataclass(slots=True)
-class _Wanted:
-    """A run that assets want (by asset id), or that somebody asked for by hand."""
-
-    key: RunKey
-    wants: dict[str, WantRun] = field(default_factory=dict)
-    queued: RunRecord | None = None
-    since_ms: int = 0
-
-    @property
-    def priority(self) -> int:
-        return min((want.priority for want in self.wants.values()), default=MANUAL_PRIORITY)
-
-
-@dataclass(slots=True)
-class _Submission:
-    """A run that was handed over and not answered yet, and what was wanted of its key meanwhile."""
-
-    run_id: str
-    late: list[WantRun] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Started:
-    """An active run: why it exists, and when it was seen to start, for its duration."""
-
-    trigger: str
-    reason: str
-    since_ms: int
-
-
 class EnqueuerActor(PooledActor):
     """Turns wants into submitted runs, one run for each (workflow, partition)."""
 
@@ -114,14 +82,14 @@ class EnqueuerActor(PooledActor):
         super().__init__()
         self._around = around
         self._queue = RunQueue(capacity, aging_ms=aging_ms)
-        self._wanted: dict[str, _Wanted] = {}
-        self._submitting: dict[RunKey, _Submission] = {}
-        self._started: dict[str, _Started] = {}
+        self._wanted: dict[str, Wanted] = {}
+        self._submitting: dict[RunKey, Submission] = {}
+        self._started: dict[str, Started] = {}
         self._workflows: dict[str, WorkflowSpec] = {}
         self._is_ready = False
         self._believed_active: frozenset[str] = frozenset()
         self._is_flush_due = False
-        self._set_aside: list[_Wanted] = []
+        self._set_aside: list[Wanted] = []
         self._ended: OrderedDict[str, None] = OrderedDict()
 
     def on_receive(self, message: EnqueuerMessage) -> QueueDump | None:
@@ -185,7 +153,7 @@ class EnqueuerActor(PooledActor):
             return
         if since_ms is None:
             since_ms = self._around.clock.now_ms()
-        wanted = self._wanted.setdefault(_auto_item(key), _Wanted(key, since_ms=since_ms))
+        wanted = self._wanted.setdefault(_auto_item(key), Wanted(key, since_ms=since_ms))
         wanted.since_ms = min(wanted.since_ms, since_ms)
         wanted.wants[want.asset_id] = want
         self._put(_auto_item(key), wanted)
@@ -209,11 +177,11 @@ class EnqueuerActor(PooledActor):
     def _on_queued(self, run: RunRecord) -> None:
         if run.status is not RunStatus.QUEUED or run.run_id in self._wanted:
             return
-        wanted = _Wanted((run.workflow_slug, run.partition_key), queued=run, since_ms=run.created_at_ms)
+        wanted = Wanted((run.workflow_slug, run.partition_key), queued=run, since_ms=run.created_at_ms)
         self._wanted[run.run_id] = wanted
         self._put(run.run_id, wanted)
 
-    def _put(self, item: str, wanted: _Wanted) -> None:
+    def _put(self, item: str, wanted: Wanted) -> None:
         slot = Slot(wanted.key, self._pools(wanted.key[0]))
         self._queue.put(item, slot, priority=wanted.priority, since_ms=wanted.since_ms)
         self._flush_soon()
@@ -229,7 +197,7 @@ class EnqueuerActor(PooledActor):
             return
         started = self._started.get(news.run_id)
         if started is None:
-            self._started[news.run_id] = _Started("unknown", "unknown", at_ms_of(news.pos))
+            self._started[news.run_id] = Started("unknown", "unknown", at_ms_of(news.pos))
         elif news.is_started:
             started.since_ms = at_ms_of(news.pos)
         key = (news.workflow_slug, news.partition_key)
@@ -330,8 +298,8 @@ class EnqueuerActor(PooledActor):
             wanted = self._wanted.pop(item)
             request = self._request(wanted)
             self._queue.occupy(request.run_id, slot)
-            self._submitting[wanted.key] = _Submission(request.run_id)
-            self._started[request.run_id] = _Started(
+            self._submitting[wanted.key] = Submission(request.run_id)
+            self._started[request.run_id] = Started(
                 str(request.trigger.get("type")), str(request.trigger.get("reason")), self._around.clock.now_ms()
             )
             requests.append(request)
@@ -339,7 +307,7 @@ class EnqueuerActor(PooledActor):
             self._around.catalog.submit(requests, self.actor_ref)
         self._report_queue()
 
-    def _request(self, wanted: _Wanted) -> RunRequest:
+    def _request(self, wanted: Wanted) -> RunRequest:
         slug, partition_key = wanted.key
         workflow = self._workflows.get(slug) or WorkflowSpec(slug)
         capacity = self._queue.capacity
@@ -428,7 +396,7 @@ class EnqueuerActor(PooledActor):
             self._around.timers.tell_at(self._around.clock.now_ms() + RETRY_MS, self.actor_ref, RetryRuns())
         key = (request.workflow.slug, request.partition_key)
         by_asset = {want.asset_id: want for want in wants}
-        self._set_aside.append(_Wanted(key, by_asset, request.queued, request.since_ms))
+        self._set_aside.append(Wanted(key, by_asset, request.queued, request.since_ms))
 
     def _retry(self) -> None:
         set_aside, self._set_aside = self._set_aside, []
