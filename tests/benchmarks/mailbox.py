@@ -86,10 +86,10 @@ def run(options: Options) -> Result:
     """Rates at 1,000 and 5,000 actors on both, at 100,000 on the pool; how many times faster that is."""
     thousand, five, hundred = (options.scaled(size) for size in (1_000, 5_000, 100_000))
     pooled_1000 = median(pooled_rate(thousand, rounds=20) for _ in range(5))
-    pooled_5000 = median(pooled_rate(five, rounds=5) for _ in range(5))
+    pooled_5000 = median(pooled_rate(five, rounds=20) for _ in range(5))
     pooled_100000 = median(pooled_rate(hundred, rounds=5) for _ in range(3))
     threading_1000 = threading_rate(thousand, rounds=20)
-    threading_5000 = threading_rate(five, rounds=5)
+    threading_5000 = threading_rate(five, rounds=20)
     return {
         "pooled_1000_per_second": pooled_1000,
         "pooled_5000_per_second": pooled_5000,
