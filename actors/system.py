@@ -17,6 +17,7 @@ from typing import Any, cast
 import structlog
 from prometheus_client import CollectorRegistry
 from pykka import ActorDeadError, ActorRef
+from pykka import Timeout as PykkaTimeout
 
 from actors.asset import AssetActor
 from actors.catalog.access import Catalog, open_catalog
@@ -55,6 +56,7 @@ START_TIMEOUT_SECONDS = 120.0
 PROGRESS_SECONDS = 2.0
 CHILD_STOP_SECONDS = 10.0
 HEARTBEAT_SECONDS = 7.0
+SCRAPE_SECONDS = 5.0
 MOST_RUNS = 100_000
 
 
@@ -135,7 +137,12 @@ class Service:
         self._clock = SystemClock()
         self._timers = TimerThread(self._clock)
         self._metrics = CollectorRegistry()
-        self._observer: Observer = FanOut([LogObserver(), MetricsObserver(self._metrics, mailbox_depth=self._depth)])
+        self._observer: Observer = FanOut(
+            [
+                LogObserver(),
+                MetricsObserver(self._metrics, mailbox_depth=self._depth, mailbox_seconds=self._answer_seconds),
+            ]
+        )
         self._launcher = LocalLauncher(
             self._store,
             self._load_jobs(settings),
@@ -333,6 +340,15 @@ class Service:
         for problem in jobs.problems:
             _log.error("job.refused", reason=str(problem), text=f"job refused: {problem}")
         return jobs
+
+    def _answer_seconds(self) -> float:
+        """What a message to the registry waits for, measured by one; at most the scrape's patience."""
+        registry = self._around.links.registry
+        began = time.monotonic()
+        if registry is not None:
+            with suppress(ActorDeadError, PykkaTimeout):
+                registry.ask(IsLoaded(), timeout=SCRAPE_SECONDS)
+        return time.monotonic() - began
 
     def _depth(self) -> int:
         """Mail of the two actors through which everything goes."""

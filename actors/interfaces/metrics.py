@@ -20,10 +20,17 @@ _DURATION_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 36
 class MetricsObserver:
     """Counts what actors report. No label takes an asset id or a partition key, whose number has no bound.
 
-    `mailbox_depth`, when given, is called at each scrape: the messages that wait for the actors in the middle.
+    When given, `mailbox_depth` and `mailbox_seconds` are called at each scrape: how many messages wait for the actors
+    in the middle, and how long a question to the registry waits for its answer.
     """
 
-    def __init__(self, registry: CollectorRegistry, *, mailbox_depth: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        mailbox_depth: Callable[[], int] | None = None,
+        mailbox_seconds: Callable[[], float] | None = None,
+    ) -> None:
         self._auto_runs = Counter(
             "headwater_auto_runs_total",
             "Automatic runs that ended",
@@ -80,6 +87,11 @@ class MetricsObserver:
         )
         if mailbox_depth is not None:
             self._mailbox_depth.set_function(mailbox_depth)
+        self._mailbox_seconds = Gauge(
+            "headwater_mailbox_seconds", "How long a question to the registry waits for its answer", registry=registry
+        )
+        if mailbox_seconds is not None:
+            self._mailbox_seconds.set_function(mailbox_seconds)
         self._to_enqueue = Histogram(
             "headwater_event_to_enqueue_seconds",
             "From the event that called for a run to its submission",

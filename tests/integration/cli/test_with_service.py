@@ -117,11 +117,14 @@ def test_metrics_count_what_happened(place: Place, unused_port: int) -> None:
         place.until(_over, "runs", "--workflow", "daily")
         wanted = 'headwater_auto_runs_total{outcome="succeeded",reason="upstream-updated",workflow="daily"} 1.0'
 
-        def is_counted(_: object) -> bool:
+        def scrape() -> list[str]:
             with urllib.request.urlopen(f"http://127.0.0.1:{unused_port}/metrics", timeout=10) as answer:
-                return wanted in answer.read().decode().splitlines()
+                text: str = answer.read().decode()
+                return text.splitlines()
 
-        place.until(is_counted, "status")
+        place.until(lambda _: wanted in scrape(), "status")
+        (waited,) = [line.split()[1] for line in scrape() if line.startswith("headwater_mailbox_seconds ")]
+        assert 0 < float(waited) < 5
 
 
 def test_the_service_with_its_own_server_shares_it_with_commands(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_backoffs_and_suspensions_are_told_apart(registry: CollectorRegistry) ->
 
 def test_gauges_follow(registry: CollectorRegistry) -> None:
     depth = 7
-    observer = MetricsObserver(registry, mailbox_depth=lambda: depth)
+    observer = MetricsObserver(registry, mailbox_depth=lambda: depth, mailbox_seconds=lambda: depth / 2)
     value = registry.get_sample_value
     assert value("headwater_catalog_up") == 1
     observer.catalog_unavailable(error="gone")
@@ -69,7 +69,7 @@ def test_gauges_follow(registry: CollectorRegistry) -> None:
     observer.stale_changed(2)
     observer.stale_changed(-1)
     assert value("headwater_stale_assets") == 1
-    assert value("headwater_mailbox_depth") == 7
+    assert (value("headwater_mailbox_depth"), value("headwater_mailbox_seconds")) == (7, 3.5)
     depth = 0
     assert value("headwater_mailbox_depth") == 0
 
