@@ -63,12 +63,28 @@ def _advice(
             else:
                 choice = section.auto_materialize.upstream
                 yield from _unknown_upstreams(section.asset_id, choice, upstreams.get(section.asset_id, ()))
+                yield from _contradictions(section, section.auto_materialize)
         case AutoMaterializeSection() if section.partition_mapping is not None:
             yield ("partitionMapping",), "is not supported; partitions are mapped by the default rules"
         case DynamicSection() if section.retention_days is not None:
             yield ("retentionDays",), "is only kept; partitions are not removed by age"
         case _:
             pass
+
+
+def _contradictions(declaration: AssetDeclaration, auto: AutoMaterializeSection) -> Iterator[tuple[Location, str]]:
+    """Policies that undo each other, though each can be used."""
+    fresh = declaration.freshness
+    times = (fresh.ttl_ms, fresh.cadence_ms, fresh.max_age_ms) if fresh is not None else ()
+    shortest = min((time for time in times if time is not None), default=None)
+    if auto.debounce_ms is not None and shortest is not None and auto.debounce_ms >= shortest:
+        yield (
+            ("autoMaterialize", "debounceMs"),
+            f"waits {auto.debounce_ms} ms after an update, but the asset expires after {shortest} ms: it is re-made by "
+            "expiry before an update ever starts it",
+        )
+    if auto.debounce_ms is not None and not auto.on_upstream_update:
+        yield ("autoMaterialize", "debounceMs"), "has no effect without onUpstreamUpdate: true"
 
 
 def _unknown_upstreams(

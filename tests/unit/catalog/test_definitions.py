@@ -592,6 +592,15 @@ class TestWarnings:
         assert "'reed'" in reason
         assert "'read'" in reason
 
+    def test_policies_that_undo_each_other(self) -> None:
+        waits = {"onUpstreamUpdate": True, "debounceMs": 60_000}
+        ((path, reason),) = self.warned(with_produced(freshness={"ttlMs": 60_000}, autoMaterialize=waits))
+        assert path.endswith("autoMaterialize.debounceMs")
+        assert "expires after 60000 ms" in reason
+        assert self.warned(with_produced(freshness={"ttlMs": 60_001}, autoMaterialize=waits)) == []
+        ((_, reason),) = self.warned(with_auto(debounceMs=5))
+        assert "onUpstreamUpdate" in reason
+
     def test_partition_mapping_is_not_supported(self) -> None:
         ((path, reason),) = self.warned(with_auto(partitionMapping={"type": "identity"}))
         assert path == "$.steps[0].produces[0].autoMaterialize.partitionMapping"
