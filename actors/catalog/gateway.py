@@ -225,8 +225,14 @@ class CatalogGateway:
                 outcomes[request.run_id] = run
         outcomes |= dict(zip([run.run_id for run in runs], self._store.submit(runs) if runs else (), strict=True))
         for request in requests:
-            if isinstance(outcomes[request.run_id], Submitted):
-                self._launch(request)
+            match outcomes[request.run_id]:
+                case Submitted():
+                    self._launch(request)
+                case Gone() if request.queued is not None:
+                    # Its workflow is not there any more; nobody would ask for the run again.
+                    self._store.cancel_queued(request.run_id, now_ms=self._clock.now_ms())
+                case _:
+                    pass
         return outcomes
 
     def _stored_parameters(self, requests: Sequence[RunRequest]) -> list[JsonObject]:
@@ -239,8 +245,6 @@ class CatalogGateway:
         slug = request.workflow.slug
         definition = self._definitions.get(slug) or self._store.workflow(slug)
         if definition is None:
-            if request.queued is not None:
-                self._store.cancel_queued(request.run_id, now_ms=self._clock.now_ms())
             return Gone(f"workflow {slug} was removed")
         if request.queued is not None:
             parameters = request.queued.parameters
