@@ -10,12 +10,22 @@ from tests.simulation.scenario import make_scenario
 
 pytestmark = pytest.mark.integration
 
+ONCE_BROKEN = (5_086, 10_396, 10_820, 21_609, 203_255)
+"""Seeds that found defects: a slot that leaked, marks of one wave told apart, a want withdrawn by who had been replaced,
+a run by hand left over from a removed workflow."""
+
 
 @pytest.mark.parametrize("first", range(0, 200, 20))
 def test_every_law_holds(first: int) -> None:
     for seed in range(first, first + 20):
         failure = play(seed)
         assert failure is None, f"seed {seed}: {failure.error}; replay it: python -m tests.simulation --seed {seed}"
+
+
+@pytest.mark.parametrize("seed", ONCE_BROKEN)
+def test_what_once_broke_a_law_holds(seed: int) -> None:
+    failure = play(seed)
+    assert failure is None, f"{failure.error}; replay it: python -m tests.simulation --seed {seed}"
 
 
 def test_a_seed_means_the_same_each_time() -> None:
