@@ -11,8 +11,8 @@ from tests.simulation.scenario import make_scenario
 pytestmark = pytest.mark.integration
 
 ONCE_BROKEN = (5_086, 10_396, 10_820, 21_609, 203_255)
-"""Seeds that found defects: a slot that leaked, marks of one wave told apart, a want withdrawn by who had been replaced,
-a run by hand left over from a removed workflow."""
+"""Seeds that found defects: a slot that leaked, marks of one wave told apart, a want withdrawn by one that had been
+replaced, a run by hand left over from a removed workflow."""
 
 
 @pytest.mark.parametrize("first", range(0, 200, 20))
