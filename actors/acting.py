@@ -123,22 +123,7 @@ class Acting:
         now_ms = self._around.clock.now_ms()
         view = describe(self._spec_of(state), state, self._around.defaults, now_ms, self._pause(now_ms))
         track = self._track(state)
-        return PartitionDump(
-            partition_key=state.partition_key,
-            state=view.state,
-            reason=view.reason,
-            made=state.made,
-            expires=view.expires,
-            latest=dict(state.latest),
-            causes=state.causes,
-            pending=tuple(state.pending),
-            in_flight_run_id=state.run_id,
-            failures=state.failures,
-            budget_left=view.budget_left,
-            next_eligible_ms=view.next_eligible_ms,
-            is_wanted=track.wanted_of is not None,
-            decisions=track.decisions,
-        )
+        return PartitionDump.of(state, view, is_wanted=track.wanted_of is not None, decisions=track.decisions)
 
     def _want(
         self,

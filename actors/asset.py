@@ -16,7 +16,7 @@ from actors.core import transitions
 from actors.core.graph import AssetSpec
 from actors.core.loading import expected_keys, load_partitions
 from actors.core.partitions import ALL_KNOWN, TimeWindowPartitioning
-from actors.core.state import PartitionState
+from actors.core.state import PartitionState, cause_text, partition_name
 from actors.core.time_windows import key_at, window_of
 from actors.messages import (
     AssetDump,
@@ -74,7 +74,6 @@ class AssetActor(PooledActor):
     def __init__(self, asset_id: str, spec: AssetSpec | None, around: Surroundings) -> None:
         super().__init__()
         self._asset_id = asset_id
-        self._spec = spec
         self._around = around
         self._is_loaded = False
         self._awaited: frozenset[str] = frozenset()
@@ -126,7 +125,7 @@ class AssetActor(PooledActor):
                 if self._is_ready:
                     self._acting.report(self._states.values())
             case Configure():
-                self._spec = self._acting.spec = message.spec
+                self._acting.spec = message.spec
                 for state in list(self._states.values()):
                     self._look(state, "workflow.updated")
             case DumpAsset():
@@ -145,9 +144,7 @@ class AssetActor(PooledActor):
         traceback: TracebackType | None,
     ) -> None:
         self._cancel_timers()
-        self._around.to_supervisor(
-            ChildFailed("asset", f"{type(exception_value).__name__}: {exception_value}", self._asset_id)
-        )
+        self._around.to_supervisor(ChildFailed.by(exception_value, "asset", self._asset_id))
 
     # -- news -------------------------------------------------------------------------------------------------------
 
@@ -168,7 +165,7 @@ class AssetActor(PooledActor):
     def _on_upstream_changed(self, news: UpstreamChanged) -> None:
         now_ms = self._around.clock.now_ms()
         cause = news.cause
-        text = f"asset.produced {_name(cause.asset_id, cause.partition_key)} v{cause.version}"
+        text = f"asset.produced {cause_text(cause)}"
         for key in self._keys(news.keys):
             state = self._state(key)
             if transitions.upstream_changed(state, cause, news.wave, now_ms):
@@ -190,7 +187,7 @@ class AssetActor(PooledActor):
             ):
                 if not state.pending:
                     del self._held_back[key]
-                self._look(state, f"settled {_name(news.asset_id, news.partition_key)}")
+                self._look(state, f"settled {partition_name(news.asset_id, news.partition_key)}")
 
     def _on_run_enqueued(self, news: RunEnqueued) -> None:
         state = self._state(self._own_key(news.partition_key))
@@ -274,6 +271,10 @@ class AssetActor(PooledActor):
         self._acting.report(self._states.values())
 
     @property
+    def _spec(self) -> AssetSpec | None:
+        return self._acting.spec
+
+    @property
     def _is_ready(self) -> bool:
         return self._is_loaded and not self._awaited
 
@@ -343,7 +344,3 @@ class AssetActor(PooledActor):
             partitions=tuple(self._acting.dump(state) for state in self._states.values()),
             pause=self._acting.pause(),
         )
-
-
-def _name(asset_id: str, partition_key: str | None) -> str:
-    return asset_id if partition_key is None else f"{asset_id}@{partition_key}"

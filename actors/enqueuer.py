@@ -133,7 +133,7 @@ class EnqueuerActor(PooledActor):
         exception_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._around.to_supervisor(ChildFailed("enqueuer", f"{type(exception_value).__name__}: {exception_value}"))
+        self._around.to_supervisor(ChildFailed.by(exception_value, "enqueuer"))
 
     # -- what is wanted ----------------------------------------------------------------------------------------------
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from actors.catalog.store import ActiveRun, AssetRecord, Basis, JsonObject, Limits, RunRecord, SubmitOutcome
 from actors.core.decide import Decision, Reason
+from actors.core.describe import PartitionView
 from actors.core.freshness import Expiry, ExpiryReason
 from actors.core.graph import AssetSpec, WorkflowSpec
 from actors.core.partitions import AllKnown
 from actors.core.pauses import Pause, Pauses
 from actors.core.run_queue import Capacity
-from actors.core.state import Cause, Dismissal, FailureRecord, Materialization, UpstreamSnapshot
+from actors.core.state import Cause, Dismissal, FailureRecord, Materialization, PartitionState, UpstreamSnapshot
 
 Keys = tuple[str | None, ...] | AllKnown
 
@@ -400,6 +402,10 @@ class ChildFailed:
     error: str
     asset_id: str | None = None
 
+    @classmethod
+    def by(cls, error: BaseException | None, name: str, asset_id: str | None = None) -> Self:
+        return cls(name, f"{type(error).__name__}: {error}", asset_id)
+
 
 @dataclass(frozen=True, slots=True)
 class RestartAsset:
@@ -479,6 +485,33 @@ class PartitionDump:
     next_eligible_ms: int | None
     is_wanted: bool
     decisions: tuple[DecisionEntry, ...]
+
+    @classmethod
+    def of(
+        cls,
+        state: PartitionState,
+        view: PartitionView,
+        *,
+        is_wanted: bool = False,
+        decisions: tuple[DecisionEntry, ...] = (),
+    ) -> Self:
+        """What is known of a partition, and what follows from it; only its actor knows of wants and decisions."""
+        return cls(
+            partition_key=state.partition_key,
+            state=view.state,
+            reason=view.reason,
+            made=state.made,
+            expires=view.expires,
+            latest=dict(state.latest),
+            causes=state.causes,
+            pending=tuple(state.pending),
+            in_flight_run_id=state.run_id,
+            failures=state.failures,
+            budget_left=view.budget_left,
+            next_eligible_ms=view.next_eligible_ms,
+            is_wanted=is_wanted,
+            decisions=decisions,
+        )
 
 
 @dataclass(frozen=True, slots=True)

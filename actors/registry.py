@@ -178,7 +178,7 @@ class GraphRegistryActor(PooledActor):
         traceback: TracebackType | None,
     ) -> None:
         self.on_stop()
-        self._around.to_supervisor(ChildFailed("registry", f"{type(exception_value).__name__}: {exception_value}"))
+        self._around.to_supervisor(ChildFailed.by(exception_value, "registry"))
 
     # -- produced, settled, runs -------------------------------------------------------------------------------------
 

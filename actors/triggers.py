@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from actors.catalog.store import Json, JsonObject
+from actors.core.state import cause_text
 from actors.messages import RunRequest, WantRun
 
 __all__ = ["AUTO_MATERIALIZE", "because_of", "trigger_of"]
@@ -35,10 +36,8 @@ def because_of(request: RunRequest) -> str:
         return "asked for by hand"
     lead = request.wants[0]
     if lead.causes:
-        last = lead.causes[-1]
-        key = f"@{last.partition_key}" if last.partition_key is not None else ""
         more = f" and {len(lead.causes) - 1} more" if len(lead.causes) > 1 else ""
-        return f"{last.asset_id}{key} v{last.version}{more}"
+        return f"{cause_text(lead.causes[-1])}{more}"
     if lead.expiry is not None:
         return f"{lead.asset_id} {lead.expiry.reason.value}"
     return lead.asset_id

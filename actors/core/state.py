@@ -21,6 +21,8 @@ __all__ = [
     "Materialization",
     "PartitionState",
     "UpstreamSnapshot",
+    "cause_text",
+    "partition_name",
 ]
 
 NO_VERSIONS: Mapping[str, int] = {}
@@ -127,3 +129,13 @@ class PartitionState:
     @property
     def inputs(self) -> Mapping[str, int]:
         return self.made.inputs if self.made else NO_VERSIONS
+
+
+def partition_name(asset_id: str, partition_key: str | None) -> str:
+    """`orders.daily@2026-11-23`; the bare id when there is no partition."""
+    return asset_id if partition_key is None else f"{asset_id}@{partition_key}"
+
+
+def cause_text(cause: Cause) -> str:
+    """`orders.raw@2026-11-23 v7`."""
+    return f"{partition_name(cause.asset_id, cause.partition_key)} v{cause.version}"

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from actors.catalog.store import Json, JsonObject
 from actors.catalog.timestamps import parse_iso_ms
-from actors.interfaces.dump import partition_name
+from actors.core.state import partition_name
 from actors.interfaces.render import state_text, when_text
 
 __all__ = ["asset_lines"]

@@ -8,10 +8,9 @@ from actors.catalog.store import Json, JsonObject
 from actors.catalog.timestamps import format_iso
 from actors.core.decide import Decision, Materialize, Skip, Wait
 from actors.core.pauses import Pause
-from actors.core.state import Cause
 from actors.messages import AssetDump, DecisionEntry, PartitionDump
 
-__all__ = ["asset_json", "cause_text", "decision_kind", "iso_or_none", "partition_name", "pause_json"]
+__all__ = ["asset_json", "decision_kind", "iso_or_none", "pause_json"]
 
 
 def asset_json(dump: AssetDump) -> JsonObject:
@@ -43,16 +42,6 @@ def pause_json(pause: Pause) -> JsonObject:
         "until": iso_or_none(pause.until_ms),
         "reason": pause.reason,
     }
-
-
-def partition_name(asset_id: str, partition_key: str | None) -> str:
-    """`orders.daily@2026-11-23`; the bare id when there is no partition."""
-    return asset_id if partition_key is None else f"{asset_id}@{partition_key}"
-
-
-def cause_text(cause: Cause) -> str:
-    """`orders.raw@2026-11-23 v12`."""
-    return f"{partition_name(cause.asset_id, cause.partition_key)} v{cause.version}"
 
 
 def iso_or_none(at_ms: int | None) -> str | None:

@@ -10,7 +10,8 @@ from actors.catalog.timestamps import parse_iso_ms
 from actors.core.decide import Reason
 from actors.core.graph import AssetSpec
 from actors.core.quiet_hours import quiet_until
-from actors.interfaces.dump import iso_or_none, partition_name
+from actors.core.state import partition_name
+from actors.interfaces.dump import iso_or_none
 from actors.interfaces.explain_queue import Queue
 from actors.interfaces.explain_words import Wait, to_make_it_run, verdict
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from actors.catalog.store import HistoryEntry, Json, JsonObject, Produced, RunRecord, Store
-from actors.core.state import Cause
-from actors.interfaces.dump import iso_or_none, partition_name
+from actors.core.state import Cause, partition_name
+from actors.interfaces.dump import iso_or_none
 
 __all__ = ["MOST_DEEP", "Origin", "RunStory", "story_json", "story_lines", "tell_story"]
 

@@ -7,7 +7,8 @@ import logging
 import structlog
 
 from actors.core.decide import Decision, Reason, Wait
-from actors.interfaces.dump import decision_kind, iso_or_none, partition_name
+from actors.core.state import partition_name
+from actors.interfaces.dump import decision_kind, iso_or_none
 from actors.interfaces.render import clock_text, duration_text
 
 __all__ = ["LogObserver"]

@@ -90,19 +90,4 @@ def _partition(
     spec: AssetSpec | None, state: PartitionState, defaults: Defaults, now_ms: int, pause: Pause | None
 ) -> PartitionDump:
     view = describe(spec, state, defaults, now_ms, pause)
-    return PartitionDump(
-        partition_key=state.partition_key,
-        state=view.state,
-        reason=view.reason,
-        made=state.made,
-        expires=view.expires,
-        latest=dict(state.latest),
-        causes=state.causes,
-        pending=(),
-        in_flight_run_id=state.run_id,
-        failures=state.failures,
-        budget_left=view.budget_left,
-        next_eligible_ms=view.next_eligible_ms,
-        is_wanted=False,
-        decisions=(),
-    )
+    return PartitionDump.of(state, view)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from actors.catalog.store import Json, JsonObject
-from actors.interfaces.dump import iso_or_none, partition_name
+from actors.core.state import partition_name
+from actors.interfaces.dump import iso_or_none
 from actors.interfaces.render import duration_text
 from actors.planning.causes import SourcedCause
 from actors.planning.plan import Plan, PlannedStart

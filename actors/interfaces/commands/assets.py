@@ -10,7 +10,8 @@ import typer
 from actors.catalog.store import Store
 from actors.core.freshness import ExpiryReason
 from actors.core.partitions import validate_key
-from actors.interfaces.dump import iso_or_none, partition_name
+from actors.core.state import partition_name
+from actors.interfaces.dump import iso_or_none
 from actors.interfaces.errors import check_text, refused, unknown
 from actors.interfaces.graph_view import graph_of
 from actors.interfaces.records import history_json

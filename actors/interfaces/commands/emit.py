@@ -15,8 +15,8 @@ from actors.catalog.store import Json, NewMaterialization
 from actors.catalog.timestamps import parse_iso_ms
 from actors.core.graph import Graph
 from actors.core.partitions import DynamicPartitioning, validate_key
+from actors.core.state import partition_name
 from actors.interfaces.commands.assets import declare_expired
-from actors.interfaces.dump import partition_name
 from actors.interfaces.errors import bad_input, check_text
 from actors.interfaces.graph_view import graph_of
 from actors.interfaces.near import nearest

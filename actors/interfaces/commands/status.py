@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import typer
 
 from actors.catalog.store import Json
-from actors.interfaces.dump import iso_or_none, partition_name
+from actors.core.state import partition_name
+from actors.interfaces.dump import iso_or_none
 from actors.interfaces.errors import refused
 from actors.interfaces.render import age_text, print_json, print_lines
 from actors.interfaces.session import ConfigOption, JsonOption, open_session
