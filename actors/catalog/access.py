@@ -11,7 +11,9 @@ from redis import Redis
 from actors.catalog.connection import connect
 from actors.catalog.control import ControlClient
 from actors.catalog.embedded import EmbeddedServer
+from actors.catalog.redis_root import keys_of
 from actors.catalog.redis_store import RedisStore
+from actors.catalog.schema_version import ensure_schema
 from actors.settings import Settings
 
 __all__ = ["EMBEDDED", "Catalog", "open_catalog"]
@@ -29,11 +31,13 @@ class Catalog:
 
 
 @contextmanager
-def open_catalog(settings: Settings, *, service: bool = False) -> Iterator[Catalog]:
-    """The catalog of the settings; an embedded server is adopted or started, and stopped by its last user.
+def open_catalog(settings: Settings, *, service: bool = False, restoring: bool = False) -> Iterator[Catalog]:
+    """The catalog of the settings, of the present version; an embedded server is adopted or started, and stopped by its
+    last user. `restoring` opens it as it is, of whatever version and however incomplete.
 
     Raises:
         EmbeddedServerFailed: the embedded server cannot be started; `DataDirInUse` if another service has the folder.
+        SchemaRefused: the catalog is of a newer version, or not whole.
         CatalogUnavailable: the server cannot be reached.
     """
     server = EmbeddedServer(settings.data_dir, settings.redis.append_fsync)
@@ -46,6 +50,8 @@ def open_catalog(settings: Settings, *, service: bool = False) -> Iterator[Catal
             socket_timeout_seconds=settings.redis.socket_timeout_seconds,
         )
         try:
+            if not restoring:
+                ensure_schema(client, keys_of(settings.redis.prefix, settings.streams))
             store = RedisStore(client, prefix=settings.redis.prefix, streams=settings.streams, history=settings.history)
             yield Catalog(store, ControlClient(client, prefix=settings.redis.prefix), client)
         finally:

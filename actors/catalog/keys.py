@@ -20,7 +20,11 @@
 `P:events`             stream   what happened
 `P:dead-letters`       stream   entries of `P:events` that could not be read
 `P:audit`              stream   one entry for each auto-triggered run
-`P:service`            string   heartbeat of the running service; expires
+`P:schema-version`     string   the version of this layout; without it the catalog is empty, or of version 1
+`P:schema-lock`        string   held by who migrates the catalog; expires
+`P:restoring`          string   a restore has begun and has not ended: what is here is not whole
+`P:leader`             hash     the lease of the service that leads, and its term
+`P:services`           set      ids of services that live or lived; `P:service:ID` is the heartbeat of one; expires
 `P:control`            list     what commands ask of the service; `P:control:reply:ID` are the answers
 =====================  =======  ==========================================================================
 """
@@ -39,7 +43,9 @@ _TAKEN: Final = frozenset(
     [
         *("workflows", "workflow-sources", "parameters", "counters", "asset", "history", "seen", "pauses"),
         *("run", "steps", "produced", "runs", "queued", "ended", "claims", "active"),
-        *("service", "control"),
+        *("unstarted", "leases"),
+        *("schema-version", "schema-lock", "restoring"),
+        *("leader", "services", "service", "control"),
     ]
 )
 
@@ -102,6 +108,14 @@ class Keys:
 
     @property
     def active(self) -> str:
+    @property
+    def ended(self) -> str:
+        return f"{self.prefix}:ended"
+
+    @property
+    def claims(self) -> str:
+        return f"{self.prefix}:claims"
+
         return f"{self.prefix}:active"
 
     @property
@@ -117,8 +131,24 @@ class Keys:
         return f"{self.prefix}:{self.audit_name}"
 
     @property
-    def service(self) -> str:
-        return f"{self.prefix}:service"
+    def schema_version(self) -> str:
+        return f"{self.prefix}:schema-version"
+
+    @property
+    def schema_lock(self) -> str:
+        return f"{self.prefix}:schema-lock"
+
+    @property
+    def restoring(self) -> str:
+        return f"{self.prefix}:restoring"
+
+    @property
+    def leader(self) -> str:
+        return f"{self.prefix}:leader"
+
+    @property
+    def services(self) -> str:
+        return f"{self.prefix}:services"
 
     @property
     def control(self) -> str:
@@ -146,3 +176,14 @@ class Keys:
 
     def control_reply(self, request_id: str) -> str:
         return f"{self.prefix}:control:reply:{request_id}"
+
+    def name_of(self, key: str) -> str | None:
+        """What stands behind the prefix in a key of this catalog; None for a key that is none.
+
+        Another catalog may have a prefix that begins with this one's: what it keeps does not count.
+        """
+        name = key.removeprefix(f"{self.prefix}:")
+        if name == key:
+            return None
+        is_stream = name in (self.events_name, self.dead_letters_name, self.audit_name)
+        return name if is_stream or name.partition(":")[0] in _TAKEN else None

@@ -45,6 +45,7 @@ class _Script:
 
 @cache
 def _load(name: ScriptName) -> _Script:
+    "schema_version",
     folder = resources.files("actors.catalog") / "lua"
     prelude = (folder / "prelude.lua").read_text(encoding="utf-8")
     text = prelude + (folder / f"{name}.lua").read_text(encoding="utf-8")
