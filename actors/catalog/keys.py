@@ -16,6 +16,8 @@
 `P:queued`             zset     runs that were asked for by hand and are not claimed yet
 `P:ended`              zset     runs that are over, by their end; the oldest are dropped
 `P:claims`             hash     workflow, partition → the run that holds the claim
+`P:unstarted`          zset     enqueued runs, by when their start began to be waited for (the server's clock)
+`P:leases`             zset     running runs, by the end of their worker's lease (the server's clock)
 `P:active`             set      active runs; `P:active:workflow:SLUG` and `P:active:pool:NAME` are subsets
 `P:events`             stream   what happened
 `P:dead-letters`       stream   entries of `P:events` that could not be read
@@ -107,8 +109,6 @@ class Keys:
         return f"{self.prefix}:queued"
 
     @property
-    def active(self) -> str:
-    @property
     def ended(self) -> str:
         return f"{self.prefix}:ended"
 
@@ -116,6 +116,8 @@ class Keys:
     def claims(self) -> str:
         return f"{self.prefix}:claims"
 
+    @property
+    def active(self) -> str:
         return f"{self.prefix}:active"
 
     @property

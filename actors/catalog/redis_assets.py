@@ -43,6 +43,7 @@ class RedisAssets(RedisRoom):
             upstreams=new.upstreams,
             runId=new.run_id,
             stepId=new.step_id,
+            startToken=new.start_token,
             dataVersion=new.data_version,
             given=dump_given(new),
             entry=dump_entry(new),

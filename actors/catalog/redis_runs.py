@@ -37,6 +37,7 @@ from actors.catalog.store import (
     Gone,
     LimitReached,
     NewRun,
+    OverdueRun,
     Paused,
     RunFenced,
     RunRecord,
@@ -119,7 +120,16 @@ class RedisRuns(RedisRoom):
             if status is not None and RunStatus(status).is_active
         ]
 
-    def start_run(self, run_id: str, *, upstreams: Sequence[str], now_ms: int) -> Mapping[str, int]:
+    def start_run(
+        self,
+        run_id: str,
+        *,
+        upstreams: Sequence[str],
+        now_ms: int,
+        token: str | None = None,
+        worker: str = "",
+        lease_ms: int | None = None,
+    ) -> Mapping[str, int]:
         about = self._about_kept(run_id)
         if about is None:
             raise RunFenced(f"run {run_id} is not known to the catalog; do not work on it")
@@ -128,7 +138,9 @@ class RedisRuns(RedisRoom):
             runId=run_id,
             upstreams=list(upstreams),
             nowMs=now_ms,
-            token=uuid.uuid4().hex,
+            token=token or uuid.uuid4().hex,
+            worker=worker,
+            leaseMs=lease_ms,
             **self._told(RunStarted(**about, at_ms=now_ms)),
         )
         if outcome == "fenced":
@@ -136,8 +148,10 @@ class RedisRuns(RedisRoom):
         inputs: dict[str, int] = json.loads(text)
         return inputs
 
-    def put_step(self, run_id: str, step: StepRecord) -> None:
-        self._call("put_step", runId=run_id, stepId=step.step_id, step=dump_step(step))
+    def put_step(self, run_id: str, step: StepRecord, *, token: str | None = None) -> None:
+        answer = self._call("put_step", runId=run_id, stepId=step.step_id, step=dump_step(step), startToken=token)
+        if isinstance(answer, str):
+            raise RunFenced(f"run {run_id} is {answer} and not ours; stop working on it")
 
     def finish_run(
         self,
@@ -147,8 +161,20 @@ class RedisRuns(RedisRoom):
         now_ms: int,
         error: str | None = None,
         expected: Iterable[tuple[str, str | None]] = (),
+        token: str | None = None,
     ) -> bool:
-        return self._finish(run_id, status, now_ms=now_ms, error=error, expected=expected, only_queued=False)
+        return self._finish(run_id, status, now_ms=now_ms, error=error, expected=expected, token=token)
+
+    def end_overdue(
+        self,
+        run: OverdueRun,
+        status: RunStatus,
+        *,
+        now_ms: int,
+        error: str | None = None,
+        expected: Iterable[tuple[str, str | None]] = (),
+    ) -> bool:
+        return self._finish(run.run_id, status, now_ms=now_ms, error=error, expected=expected, overdue=run)
 
     def cancel_queued(self, run_id: str, *, now_ms: int) -> bool:
         return self._finish(run_id, RunStatus.CANCELED, now_ms=now_ms, only_queued=True)
@@ -161,7 +187,9 @@ class RedisRuns(RedisRoom):
         now_ms: int,
         error: str | None = None,
         expected: Iterable[tuple[str, str | None]] = (),
-        only_queued: bool,
+        only_queued: bool = False,
+        token: str | None = None,
+        overdue: OverdueRun | None = None,
     ) -> bool:
         if not status.is_over:
             raise ValueError(f"run {run_id} cannot end as {status.value}; it must be over")
@@ -182,6 +210,8 @@ class RedisRuns(RedisRoom):
                     for asset_id, key in dict.fromkeys(expected)
                 ],
                 onlyQueued=only_queued,
+                startToken=token,
+                overdue=overdue and {"kind": overdue.kind, "sinceMs": overdue.since_ms},
                 runsLimit=self._history.runs,
                 **self._told(_ended(about, status, at_ms=now_ms, error=error)),
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from actors.catalog.redis_assets import RedisAssets
 from actors.catalog.redis_definitions import RedisDefinitions
+from actors.catalog.redis_leases import RedisLeases
 from actors.catalog.redis_parameters import RedisParameters
 from actors.catalog.redis_pauses import RedisPauses
 from actors.catalog.redis_root import position_of
@@ -13,7 +14,7 @@ from actors.catalog.store import Store
 __all__ = ["RedisStore", "position_of"]
 
 
-class RedisStore(RedisDefinitions, RedisParameters, RedisAssets, RedisPauses, RedisRuns):
+class RedisStore(RedisDefinitions, RedisParameters, RedisAssets, RedisPauses, RedisRuns, RedisLeases):
     """Thread-safe: every call takes a connection of its own from the client's pool, and changes are single scripts.
 
     Calls are repeated by the client after a lost connection. That is safe: a submit, start, end or record that was

@@ -21,15 +21,19 @@ __all__ = ["ScriptCall", "ScriptName", "Scripts"]
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 ScriptName = Literal[
+    "ask_run",
+    "await_start",
     "dead_letter",
     "expire",
     "finish_run",
+    "overdue_runs",
     "pause",
     "put_step",
     "put_workflow",
     "queue_run",
     "record",
     "remove_workflow",
+    "renew_run",
     "resume",
     "start_run",
     "submit",

@@ -31,10 +31,13 @@ __all__ = [
     "Limits",
     "NewMaterialization",
     "NewRun",
+    "Overdue",
+    "OverdueRun",
     "Paused",
     "Produced",
     "PutResult",
     "Recorded",
+    "Renewal",
     "RunFenced",
     "RunRecord",
     "RunStatus",
@@ -91,9 +94,9 @@ class NewMaterialization:
     """A production to be recorded.
 
     With a `run_id` of ours the input versions are those that the run captured when it started; without one they are the
-    latest at the moment of recording. `freshness` is a policy of this production's own, if it has one; the event tells
-    of it, else of the declared one. `upstreams` names the assets whose versions count. The same (run, step, asset,
-    partition), or the same `dedupe_key`, is recorded once.
+    latest at the moment of recording. `start_token` is that of the worker that started the run. `freshness` is a policy
+    of this production's own, if it has one; the event tells of it, else of the declared one. `upstreams` names the
+    assets whose versions count. The same (run, step, asset, partition), or the same `dedupe_key`, is recorded once.
     """
 
     asset_id: str
@@ -109,6 +112,7 @@ class NewMaterialization:
     freshness: FreshnessPolicy | None = None
     declared_freshness: FreshnessPolicy | None = None
     dedupe_key: str | None = None
+    start_token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +277,45 @@ class ActiveRun:
     status: RunStatus
 
 
+class Renewal(StrEnum):
+    """What a worker learns when it renews its lease of a run.
+
+    held: go on. cancel: a user asked for its end. stop: end it as lost. fenced: it is not the worker's (any more).
+    """
+
+    HELD = "held"
+    CANCEL = "cancel"
+    STOP = "stop"
+    FENCED = "fenced"
+
+
+@dataclass(frozen=True, slots=True)
+class OverdueRun:
+    """A run that nobody seems to work on. `lease`: its worker's lease has ended; `start`: nobody has started it.
+
+    `since_ms` is the end of the lease, or the instant from which the start is waited for; `seen_at_ms` is when `worker`
+    was last heard of. All by the server's clock. `launches` counts how often it was handed over.
+    """
+
+    kind: Literal["lease", "start"]
+    run_id: str
+    workflow_slug: str
+    partition_key: str | None
+    since_ms: int
+    worker: str = ""
+    seen_at_ms: int = 0
+    is_cancel_asked: bool = False
+    launches: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """What is overdue at `server_ms`, by the server's clock."""
+
+    server_ms: int
+    runs: tuple[OverdueRun, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
     """One auto-triggered run: when, which, why."""
@@ -383,14 +426,55 @@ class Store(Protocol):
 
     def active_runs(self) -> list[ActiveRun]: ...
 
-    def start_run(self, run_id: str, *, upstreams: Sequence[str], now_ms: int) -> Mapping[str, int]:
+    def start_run(
+        self,
+        run_id: str,
+        *,
+        upstreams: Sequence[str],
+        now_ms: int,
+        token: str | None = None,
+        worker: str = "",
+        lease_ms: int | None = None,
+    ) -> Mapping[str, int]:
         """Mark an enqueued run `running`, capture the latest versions of `upstreams`, append `workflow.run.started`.
+
+        `token` is the worker's own, made anew for each execution; a start that is repeated with it answers as the first
+        one did. With `lease_ms` the run is overdue when it is not renewed for so long.
 
         Raises:
             RunFenced: the run is not `enqueued`.
         """
 
-    def put_step(self, run_id: str, step: StepRecord) -> None: ...
+    def renew_runs(self, tokens: Mapping[str, str], *, lease_ms: int) -> dict[str, Renewal]:
+        """Renew the leases of runs, each by the token with which it was started; one round trip."""
+
+    def ask_run(self, run_id: str, what: Literal["cancel", "stop"]) -> bool:
+        """Ask the worker of a running run to end it as canceled, or as lost; it learns it at its next renewal. False if
+        the run is not running."""
+
+    def overdue_runs(self, *, start_timeout_ms: int) -> Overdue:
+        """Runs whose lease has ended, and those that nobody has started for so long."""
+
+    def await_start(self, run_id: str, *, is_launched: bool) -> bool:
+        """Let the wait for the start of an enqueued run begin anew, and count a launch; False if it is not enqueued."""
+
+    def end_overdue(
+        self,
+        run: OverdueRun,
+        status: RunStatus,
+        *,
+        now_ms: int,
+        error: str | None = None,
+        expected: Iterable[tuple[str, str | None]] = (),
+    ) -> bool:
+        """`finish_run`, unless the run was started, renewed or launched since it was read as overdue; then False."""
+
+    def put_step(self, run_id: str, step: StepRecord, *, token: str | None = None) -> None:
+        """Keep the latest record of a step.
+
+        Raises:
+            RunFenced: the run is not running, or was not started with `token`.
+        """
 
     def finish_run(
         self,
@@ -400,11 +484,12 @@ class Store(Protocol):
         now_ms: int,
         error: str | None = None,
         expected: Iterable[tuple[str, str | None]] = (),
+        token: str | None = None,
     ) -> bool:
         """End a run: release its claim and slots, append `workflow.run.<status>` (`lost` is published as failed with
         `lost: true`), and of each expected (asset, partition) that the run did not record: count a failure when it did
         not succeed, was lost, or succeeded without making it; note a dismissal when it was canceled. False if the run
-        was over already.
+        was over already, or, given a `token`, was started with another one.
         """
 
     def cancel_queued(self, run_id: str, *, now_ms: int) -> bool:

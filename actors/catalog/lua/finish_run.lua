@@ -3,12 +3,15 @@
 --
 -- KEYS, ARGV  see prelude.lua
 -- args        runId, status, nowMs, token, expected [{assetId, partition}], onlyQueued, runsLimit, eventType,
---             eventData (JSON text), eventsLimit; maybe error
--- returns     1, or 0 when the run is unknown, over already, or not queued though it must be
+--             eventData (JSON text), eventsLimit; maybe error; maybe startToken: of the worker that ends it; maybe
+--             overdue {kind 'lease' | 'start', sinceMs}: what was seen of the run when it was given up
+-- returns     1, or 0 when the run is unknown, over already, not queued though it must be, started by another worker,
+--             or not overdue any more
 -- atomic      all of it: no slot is freed twice, no failure is counted twice, no run is both made and unmade
 local run_key = key('run', args.runId)
-local status, token, workflow, partition, pools, inputs, upstreams =
-  unpack(redis.call('HMGET', run_key, 'status', 'endToken', 'workflow', 'partition', 'pools', 'inputs', 'upstreams'))
+local status, token, workflow, partition, pools, inputs, upstreams, start_token = unpack(redis.call(
+  'HMGET', run_key, 'status', 'endToken', 'workflow', 'partition', 'pools', 'inputs', 'upstreams', 'startToken'
+))
 -- The same call sent again after its answer was lost.
 if status and token == args.token then
   return 1
@@ -17,12 +20,23 @@ local active = status == 'enqueued' or status == 'running'
 if not (status == 'queued' or (active and not args.onlyQueued)) then
   return 0
 end
+if args.startToken and status == 'running' and start_token ~= args.startToken then
+  return 0
+end
+if args.overdue then
+  local since = redis.call('ZSCORE', key(args.overdue.kind == 'lease' and 'leases' or 'unstarted'), args.runId)
+  if not since or tonumber(since) ~= args.overdue.sinceMs then
+    return 0
+  end
+end
 
 local claim = workflow .. UNIT .. partition
 if redis.call('HGET', key('claims'), claim) == args.runId then
   redis.call('HDEL', key('claims'), claim)
 end
 redis.call('ZREM', key('queued'), args.runId)
+redis.call('ZREM', key('unstarted'), args.runId)
+redis.call('ZREM', key('leases'), args.runId)
 redis.call('SREM', key('active'), args.runId)
 redis.call('SREM', key('active', 'workflow', workflow), args.runId)
 for _, pool in ipairs(cjson.decode(pools or '[]')) do

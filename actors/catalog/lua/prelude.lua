@@ -16,6 +16,11 @@ local function int(number)
   return string.format('%.0f', number)
 end
 
+local function server_ms()
+  local seconds, microseconds = unpack(redis.call('TIME'))
+  return tonumber(seconds) * 1000 + math.floor(tonumber(microseconds) / 1000)
+end
+
 local function counter(asset_id)
   return tonumber(redis.call('HGET', key('counters'), asset_id) or '0')
 end

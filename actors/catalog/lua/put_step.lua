@@ -1,10 +1,14 @@
 -- Keeps the latest record of one step of a run, in the order in which steps were first seen.
 --
 -- KEYS, ARGV  see prelude.lua
--- args        runId, stepId, step (JSON text)
--- returns     1, or 0 when the run is not known (any more)
+-- args        runId, stepId, step (JSON text); maybe startToken: of the worker that started the run
+-- returns     1, 0 when the run is not known (any more), or its status when it is not the worker's (any more)
 -- atomic      the check that the run exists, so that no record outlives it, and the write
-if redis.call('EXISTS', key('run', args.runId)) == 0 then
+local status, start_token = unpack(redis.call('HMGET', key('run', args.runId), 'status', 'startToken'))
+if args.startToken and (status ~= 'running' or start_token ~= args.startToken) then
+  return status or 'dropped'
+end
+if not status then
   return 0
 end
 local steps_key = key('steps', args.runId)

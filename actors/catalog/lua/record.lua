@@ -3,14 +3,18 @@
 -- KEYS, ARGV  see prelude.lua
 -- args        assetId, partition ('' for none), producedAtMs, upstreams [ids], given (JSON text), entry (JSON text),
 --             eventType, eventData (JSON text), eventsLimit, historyLimit, seenForMs, seen [texts];
---             where there are any: runId, stepId, dataVersion
+--             where there are any: runId, stepId, dataVersion, startToken (of the worker that started the run)
 -- returns     {'recorded' | 'duplicate', version, changed 0|1} or {'fenced', status}
--- atomic      the check against duplicates and ended runs, and everything that is written
+-- atomic      the check against duplicates, ended runs and other workers, and everything that is written
 local asset_key = key('asset', args.assetId)
 local step = args.stepId or ''
-local status, produced_key, produced_field
+local status, start_token, produced_key, produced_field
 if args.runId then
-  status = redis.call('HGET', key('run', args.runId), 'status')
+  status, start_token = unpack(redis.call('HMGET', key('run', args.runId), 'status', 'startToken'))
+  -- Without this a worker would be taken for an outsider once its run is dropped from the history.
+  if args.startToken and start_token ~= args.startToken then
+    return {'fenced', status and status .. ' by another worker' or 'dropped'}
+  end
   produced_field = step .. UNIT .. args.assetId .. UNIT .. args.partition
   if status then
     produced_key = key('produced', args.runId)

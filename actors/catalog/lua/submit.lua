@@ -82,6 +82,7 @@ else
 end
 redis.call('HSET', key('claims'), claim, args.runId)
 redis.call('SADD', key('active'), args.runId)
+redis.call('ZADD', key('unstarted'), server_ms(), args.runId)
 redis.call('SADD', workflow_runs, args.runId)
 for _, pool in ipairs(args.pools) do
   redis.call('SADD', key('active', 'pool', pool), args.runId)

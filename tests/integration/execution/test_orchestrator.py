@@ -76,15 +76,26 @@ class FailingStore(RedisStore):
             counts[method] -= 1
             raise CatalogUnavailable(f"the line broke in {method}")
 
-    def start_run(self, run_id: str, *, upstreams: Sequence[str], now_ms: int) -> Mapping[str, int]:
+    def start_run(
+        self,
+        run_id: str,
+        *,
+        upstreams: Sequence[str],
+        now_ms: int,
+        token: str | None = None,
+        worker: str = "",
+        lease_ms: int | None = None,
+    ) -> Mapping[str, int]:
         self._fail("start_run", self.failures)
-        inputs = super().start_run(run_id, upstreams=upstreams, now_ms=now_ms)
+        inputs = super().start_run(
+            run_id, upstreams=upstreams, now_ms=now_ms, token=token, worker=worker, lease_ms=lease_ms
+        )
         self._fail("start_run", self.answers_lost)
         return inputs
 
-    def put_step(self, run_id: str, step: StepRecord) -> None:
+    def put_step(self, run_id: str, step: StepRecord, *, token: str | None = None) -> None:
         self._fail("put_step", self.failures)
-        super().put_step(run_id, step)
+        super().put_step(run_id, step, token=token)
 
     def record(self, new: NewMaterialization) -> Recorded:
         self._fail("record", self.failures)
@@ -100,9 +111,10 @@ class FailingStore(RedisStore):
         now_ms: int,
         error: str | None = None,
         expected: Iterable[tuple[str, str | None]] = (),
+        token: str | None = None,
     ) -> bool:
         self._fail("finish_run", self.failures)
-        return super().finish_run(run_id, status, now_ms=now_ms, error=error, expected=expected)
+        return super().finish_run(run_id, status, now_ms=now_ms, error=error, expected=expected, token=token)
 
 
 @pytest.fixture
