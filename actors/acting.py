@@ -12,7 +12,7 @@ from actors.core.decide import Decision, Materialize, Reason, Skip, Wait, decide
 from actors.core.describe import describe
 from actors.core.freshness import Expiry
 from actors.core.graph import AssetSpec
-from actors.core.partitions import PartitionKeyError, validate_key
+from actors.core.partitions import is_key
 from actors.core.pauses import Pause
 from actors.core.state import PartitionState
 from actors.messages import (
@@ -89,17 +89,19 @@ class Acting:
 
     def report_wave(self, state: PartitionState, decision: Decision | None = None, *, was_made: bool = False) -> None:
         """Tell those below up to which wave this partition has dealt with all, if it is further than was told."""
+        now_ms = self._around.clock.now_ms()
         if decision is None:
-            decision = self._decide(state, self._around.clock.now_ms())
-        wave = transitions.wave_to_report(state, decision, was_made=was_made)
-        if wave is not None:
-            self._around.to_registry(Settled(self._asset_id, state.partition_key, wave))
+            decision = self._decide(state, now_ms)
+        report = transitions.wave_to_report(state, decision, now_ms, was_made=was_made)
+        if report is not None:
+            self._around.to_registry(Settled(self._asset_id, state.partition_key, *report))
 
     def report(self, states: Iterable[PartitionState]) -> None:
         """Tell those below what is about to be re-made here: they have not heard of the waves that led to it."""
         now_ms = self._around.clock.now_ms()
         for state in states:
-            if state.pending or not is_settled(self._decide(state, now_ms)):
+            decision = self._decide(state, now_ms)
+            if state.pending or decision.reason is Reason.QUIET_HOURS or not is_settled(decision):
                 self._around.to_registry(WillBeMade(self._asset_id, state.partition_key))
         self._around.to_registry(Reported(self._asset_id))
 
@@ -136,7 +138,7 @@ class Acting:
     ) -> None:
         if track.wanted_of not in (None, spec.workflow_slug):
             self._withdraw(state.partition_key, track)
-        transitions.asked_for_run(state)
+        transitions.asked_for_run(state, self._around.clock.now_ms())
         track.wanted_of = spec.workflow_slug
         self._around.to_enqueuer(
             WantRun(
@@ -226,11 +228,7 @@ class Acting:
         spec, track = self.spec, self._track(state)
         if spec is not None and track.checked_spec is not spec:
             track.checked_spec = spec
-            try:
-                validate_key(spec.partitioning, state.partition_key, asset_id=self._asset_id)
-                track.is_declared = True
-            except PartitionKeyError:
-                track.is_declared = False
+            track.is_declared = is_key(spec.partitioning, state.partition_key)
         return spec if track.is_declared else None
 
     def _track(self, state: PartitionState) -> Track:

@@ -15,9 +15,11 @@ from actors.acting import Acting
 from actors.core import transitions
 from actors.core.graph import AssetSpec
 from actors.core.loading import expected_keys, load_partitions
-from actors.core.partitions import ALL_KNOWN, TimeWindowPartitioning
+from actors.core.mappings import AllKnown, Keys
+from actors.core.partitions import TimeWindowPartitioning
 from actors.core.state import PartitionState, cause_text, partition_name
 from actors.core.time_windows import key_at, window_of
+from actors.core.upstreams import KnownUpstreams
 from actors.messages import (
     AssetDump,
     AssetExpired,
@@ -80,6 +82,7 @@ class AssetActor(PooledActor):
         self._awaited_for = ""
         self._states: dict[str | None, PartitionState] = {}
         self._acting = Acting(asset_id, spec, around, self._arm)
+        self._upstreams = KnownUpstreams()
         self._early_expiries: dict[str | None, AssetExpired] = {}
         self._held_back: dict[str | None, None] = {}
         self._window_timer: TimerHandle | None = None
@@ -166,9 +169,13 @@ class AssetActor(PooledActor):
         now_ms = self._around.clock.now_ms()
         cause = news.cause
         text = f"asset.produced {cause_text(cause)}"
+        is_superseded = self._upstreams.is_superseded(self._spec, cause.asset_id, cause.partition_key)
         for key in self._keys(news.keys):
             state = self._state(key)
-            if transitions.upstream_changed(state, cause, news.wave, now_ms):
+            if is_superseded:
+                transitions.announce(state, news.wave)
+                self._report_wave(state)
+            elif transitions.upstream_changed(state, cause, news.wave, now_ms):
                 self._look(state, text, event_at_ms=at_ms_of(news.pos) if news.pos else None)
             else:
                 self._report_wave(state)
@@ -183,7 +190,7 @@ class AssetActor(PooledActor):
         for key in tuple(self._held_back):
             state = self._states[key]
             if transitions.upstream_settled(
-                state, news.asset_id, news.partition_key, news.wave, every_key=news.every_key
+                state, news.asset_id, news.partition_key, news.wave, news.until_ms, every_key=news.every_key
             ):
                 if not state.pending:
                     del self._held_back[key]
@@ -224,6 +231,7 @@ class AssetActor(PooledActor):
         self._is_loaded = True
         if self._spec is None:
             return
+        self._upstreams.take(self._spec, snapshot.upstreams)
         loaded = load_partitions(
             self._spec,
             latest=snapshot.record.latest,
@@ -235,7 +243,7 @@ class AssetActor(PooledActor):
         )
         for key, state in self._states.items():
             if key not in loaded:
-                loaded[key] = PartitionState(key)
+                loaded[key] = self._upstreams.open(self._spec, key)
             transitions.merge_loaded(state, loaded[key], snapshot.pos)
         self._states = loaded
         for state in loaded.values():
@@ -315,13 +323,11 @@ class AssetActor(PooledActor):
     def _state(self, key: str | None) -> PartitionState:
         state = self._states.get(key)
         if state is None:
-            state = self._states[key] = PartitionState(key)
+            state = self._states[key] = self._upstreams.open(self._spec, key)
         return state
 
-    def _keys(self, keys: object) -> Iterable[str | None]:
-        if keys is ALL_KNOWN:
-            return list(self._states)
-        return keys if isinstance(keys, tuple) else ()
+    def _keys(self, keys: Keys) -> Iterable[str | None]:
+        return dict.fromkeys((*self._states, *keys.also)) if isinstance(keys, AllKnown) else keys
 
     def _own_key(self, run_key: str | None) -> str | None:
         """Which partition of this asset a run's partition key stands for."""

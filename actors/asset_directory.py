@@ -11,7 +11,7 @@ from pykka import ActorRef
 from actors.active_runs import ActiveRuns
 from actors.catalog.store import AssetRecord
 from actors.core.graph import AssetNode, AssetSpec, Graph
-from actors.core.partitions import TimeWindowPartitioning
+from actors.core.mappings import is_by_production
 from actors.core.state import UpstreamSnapshot
 from actors.messages import AssetsLoaded, Configure, Load, ReportAgain
 from actors.runtime import tell_to_stop
@@ -110,12 +110,9 @@ class AssetDirectory:
     def _is_by_time(self, upstream_id: str, asset_id: str) -> bool:
         """Whether it is the time of its production that says which windows of the asset an upstream concerns."""
         upstream, asset = self._graph.node(upstream_id), self._graph.node(asset_id)
-        return (
-            upstream is not None
-            and asset is not None
-            and isinstance(asset.partitioning, TimeWindowPartitioning)
-            and not isinstance(upstream.partitioning, TimeWindowPartitioning)
-        )
+        if upstream is None or asset is None or asset.spec is None:
+            return False
+        return is_by_production(upstream.partitioning, asset.partitioning, asset.spec.mapping_of(upstream_id))
 
     def on_loaded(self, loaded: AssetsLoaded, runs: ActiveRuns, wave: int) -> None:
         """Hand to each asset what was read. One that begins waits for upstreams to say what they will re-make."""

@@ -7,8 +7,9 @@ times are epoch milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Self
 
 from actors.catalog.store import ActiveRun, AssetRecord, Basis, JsonObject, Limits, RunRecord, SubmitOutcome
@@ -16,12 +17,10 @@ from actors.core.decide import Decision, Reason
 from actors.core.describe import PartitionView
 from actors.core.freshness import Expiry, ExpiryReason
 from actors.core.graph import AssetSpec, WorkflowSpec
-from actors.core.partitions import AllKnown
+from actors.core.mappings import Keys
 from actors.core.pauses import Pause, Pauses
 from actors.core.run_queue import Capacity
 from actors.core.state import Cause, Dismissal, FailureRecord, Materialization, PartitionState, UpstreamSnapshot
-
-Keys = tuple[str | None, ...] | AllKnown
 
 POS_SHIFT = 64
 """A stream entry's id is milliseconds and a 64-bit sequence number; a position is both as one number."""
@@ -163,11 +162,13 @@ class UpstreamPending:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSettled:
-    """An upstream partition has dealt with every wave up to `wave`; every partition of it when `every_key`."""
+    """An upstream partition has dealt with every wave up to `wave`, with `until_ms` until then: its quiet hours end.
+    Every partition of it when `every_key`."""
 
     asset_id: str
     partition_key: str | None
     wave: int
+    until_ms: int | None = None
     every_key: bool = False
 
 
@@ -254,9 +255,12 @@ class WithdrawRun:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
+    """Every wave up to `wave` is dealt with, for good or until `until_ms`."""
+
     asset_id: str
     partition_key: str | None
     wave: int
+    until_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +298,11 @@ class RunRequest:
 @dataclass(frozen=True, slots=True)
 class SubmitRuns:
     """Time to hand over what is wanted: told by the enqueuer to itself, so that a burst is ordered before it goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenQueue:
+    """The service leads now: what was wanted while it stood by is submitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -469,6 +478,15 @@ class DecisionEntry:
     next_look_ms: int | None
 
 
+MISSING_SHOWN = 20
+
+
+def _missing(state: PartitionState) -> Iterator[tuple[str, str | None]]:
+    for upstream_id, keys in state.missing.items():
+        for key in sorted(keys, key=lambda key: key or ""):
+            yield upstream_id, key
+
+
 @dataclass(frozen=True, slots=True)
 class PartitionDump:
     partition_key: str | None
@@ -479,6 +497,8 @@ class PartitionDump:
     latest: Mapping[str, int]
     causes: tuple[Cause, ...]
     pending: tuple[tuple[str, str | None], ...]
+    missing: tuple[tuple[str, str | None], ...]
+    missing_count: int
     in_flight_run_id: str | None
     failures: int
     budget_left: int
@@ -505,6 +525,8 @@ class PartitionDump:
             latest=dict(state.latest),
             causes=state.causes,
             pending=tuple(state.pending),
+            missing=tuple(islice(_missing(state), MISSING_SHOWN)),
+            missing_count=sum(len(keys) for keys in state.missing.values()),
             in_flight_run_id=state.run_id,
             failures=state.failures,
             budget_left=view.budget_left,

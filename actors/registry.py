@@ -202,7 +202,7 @@ class GraphRegistryActor(PooledActor):
     def _on_settled(self, settled: Settled) -> None:
         node = self._graph.node(settled.asset_id)
         if node is not None:
-            news = UpstreamSettled(settled.asset_id, settled.partition_key, settled.wave)
+            news = UpstreamSettled(settled.asset_id, settled.partition_key, settled.wave, settled.until_ms)
             for consumer_id in node.consumers:
                 self._tell(consumer_id, news)
 

@@ -64,8 +64,6 @@ def _advice(
                 choice = section.auto_materialize.upstream
                 yield from _unknown_upstreams(section.asset_id, choice, upstreams.get(section.asset_id, ()))
                 yield from _contradictions(section, section.auto_materialize)
-        case AutoMaterializeSection() if section.partition_mapping is not None:
-            yield ("partitionMapping",), "is not supported; partitions are mapped by the default rules"
         case DynamicSection() if section.retention_days is not None:
             yield ("retentionDays",), "is only kept; partitions are not removed by age"
         case _:

@@ -21,7 +21,8 @@ from pydantic import (
 from actors.catalog.sections import AssetId, Label, Milliseconds, MillisecondsOrZero, Section, blame
 from actors.core.backoff import BackoffPolicy, FailureBudget
 from actors.core.freshness import FreshnessPolicy
-from actors.core.graph import AutoMaterialize, When
+from actors.core.graph import AutoMaterialize, CatchUp, When
+from actors.core.mappings import DEFAULT_MAPPING, MappingType, PartitionMapping
 from actors.core.partitions import (
     DynamicPartitioning,
     Granularity,
@@ -213,6 +214,34 @@ class UpstreamSection(Section):
         return self
 
 
+class MappingSection(Section):
+    """How the partitions of an upstream go into those of the asset. A text stands for the `type` alone."""
+
+    type: MappingType | None = None
+    wait: When = When.ANY
+
+    @model_validator(mode="before")
+    @classmethod
+    def _type_alone(cls, data: Any) -> Any:
+        return {"type": data} if isinstance(data, str) else data
+
+    def to_mapping(self) -> PartitionMapping:
+        return PartitionMapping(self.type, self.wait is When.ALL)
+
+
+def _is_one_mapping(data: Any) -> bool:
+    """One rule for every upstream, not an object of rules by asset id."""
+    return isinstance(data, str) or (isinstance(data, dict) and isinstance(data.get("type", data.get("wait")), str))
+
+
+def _by_asset(data: Any) -> Any:
+    return {EVERY_UPSTREAM: data} if _is_one_mapping(data) else data
+
+
+EVERY_UPSTREAM: Final = "*"
+MappingsByAsset = Annotated[dict[AssetId, MappingSection], BeforeValidator(_by_asset), Field(max_length=1_000)]
+
+
 class AutoMaterializeSection(Section):
     """The policy by which the asset is re-made by itself. It opts the asset in, unless `enabled` is false."""
 
@@ -229,7 +258,8 @@ class AutoMaterializeSection(Section):
     failure_budget: FailureBudgetSection | None = None
     pool: Label | None = None
     upstream: UpstreamSection = UpstreamSection()
-    partition_mapping: JsonValue = None
+    partition_mapping: MappingsByAsset = Field(default_factory=dict)
+    catch_up: CatchUp = CatchUp.LATEST
 
     @model_validator(mode="after")
     def _delay_holds_debounce(self) -> Self:
@@ -238,11 +268,13 @@ class AutoMaterializeSection(Section):
             raise blame([(("maxDelayMs",), f"must be at least debounceMs ({debounce}), got {longest}")])
         return self
 
-    def to_policy(self) -> AutoMaterialize | None:
-        """None when the block says `enabled: false`."""
+    def to_policy(self, also_quiet: tuple[QuietHours, ...] = ()) -> AutoMaterialize | None:
+        """None when the block says `enabled: false`. Nothing starts inside the hours that are `also_quiet` either."""
         if not self.enabled:
             return None
         only = self.upstream.only
+        quiet = (self.quiet_hours.to_quiet_hours(),) if self.quiet_hours else ()
+        mappings = {asset_id: section.to_mapping() for asset_id, section in self.partition_mapping.items()}
         return AutoMaterialize(
             on_upstream_update=self.on_upstream_update,
             priority=self.priority,
@@ -250,12 +282,15 @@ class AutoMaterializeSection(Section):
             on_missing=self.on_missing,
             debounce_ms=self.debounce_ms,
             max_delay_ms=self.max_delay_ms,
-            quiet_hours=self.quiet_hours.to_quiet_hours() if self.quiet_hours else None,
+            quiet_hours=tuple(hours for hours in (*also_quiet, *quiet) if hours.windows),
             backoff=self.backoff.to_policy() if self.backoff else None,
             failure_budget=self.failure_budget.to_budget() if self.failure_budget else None,
             pool=self.pool,
             only=None if only is None else frozenset(only),
             ignore=frozenset(self.upstream.ignore or ()),
+            mapping=mappings.pop(EVERY_UPSTREAM, DEFAULT_MAPPING),
+            mappings=mappings,
+            catch_up=self.catch_up,
         )
 
 

@@ -15,13 +15,14 @@ from typing import Annotated, Final, Self
 from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
 from actors.catalog.advice import advise
-from actors.catalog.declarations import AssetDeclaration
+from actors.catalog.declarations import AssetDeclaration, QuietHoursSection
 from actors.catalog.documents import Format, Unreadable, read_document
 from actors.catalog.problems import DefinitionInvalid, Problem, json_path
-from actors.catalog.sections import Section, blame
+from actors.catalog.sections import Fault, Section, blame
 from actors.catalog.steps import RetryPolicy, Step, find_faults, steps_before
 from actors.core.graph import AssetSpec, WorkflowSpec
 from actors.core.partitions import Partitioning
+from actors.core.quiet_hours import QuietHours, are_always_quiet
 
 __all__ = [
     "AssetDeclaration",
@@ -60,6 +61,7 @@ class WorkflowDefinition(Section):
     default_parameters: dict[str, JsonValue] = Field(default_factory=dict)
     steps: tuple[Step, ...] = Field(min_length=1, max_length=500)
     triggers: tuple[Trigger, ...] = Field(default=(), max_length=1_000)
+    quiet_hours: QuietHoursSection | None = None
     metadata: JsonValue = None
 
     @field_validator("slug")
@@ -75,6 +77,23 @@ class WorkflowDefinition(Section):
     @model_validator(mode="after")
     def _steps_fit_together(self) -> Self:
         faults = find_faults(self.steps)
+        if faults:
+            raise blame(faults)
+        return self
+
+    @model_validator(mode="after")
+    def _quiet_hours_end(self) -> Self:
+        """Each schedule for itself was checked; those of the workflow and of one asset count together."""
+        faults: list[Fault] = []
+        for index, step in enumerate(self.steps):
+            for position, made in enumerate(step.produces):
+                auto = made.auto_materialize
+                if auto is None or auto.quiet_hours is None or self.quiet_hours is None:
+                    continue
+                if are_always_quiet((*self._quiet_hours, auto.quiet_hours.to_quiet_hours())):
+                    reason = "cover the whole week together with those of the workflow, so nothing would ever start"
+                    place = ("steps", index, "produces", position, "autoMaterialize", "quietHours")
+                    faults.append((place, f"{reason}; leave a minute free"))
         if faults:
             raise blame(faults)
         return self
@@ -120,8 +139,12 @@ class WorkflowDefinition(Section):
             upstreams=upstreams,
             freshness=made.freshness.to_policy(),
             partitioning=made.to_partitioning(),
-            auto=made.auto_materialize.to_policy() if made.auto_materialize else None,
+            auto=made.auto_materialize.to_policy(self._quiet_hours) if made.auto_materialize else None,
         )
+
+    @property
+    def _quiet_hours(self) -> tuple[QuietHours, ...]:
+        return (self.quiet_hours.to_quiet_hours(),) if self.quiet_hours is not None else ()
 
     def _consumed(self) -> dict[str, Partitioning | None]:
         consumed: dict[str, Partitioning | None] = {}

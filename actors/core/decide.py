@@ -15,7 +15,7 @@ from actors.core.freshness import Expiry, ExpiryReason, next_expiry
 from actors.core.graph import AssetSpec, When
 from actors.core.partitions import PartitionKeyError, TimeWindowPartitioning, window_of, windows_ago
 from actors.core.pauses import Pause
-from actors.core.quiet_hours import quiet_until
+from actors.core.quiet_hours import quiet_until_all
 from actors.core.state import PartitionState
 
 __all__ = [
@@ -47,6 +47,7 @@ class Reason(StrEnum):
     BACKOFF = "backoff"
     QUIET_HOURS = "quiet-hours"
     UPSTREAM_PENDING = "upstream-pending"
+    UPSTREAM_MISSING = "upstream-missing"
     DEBOUNCE = "debounce"
 
     FRESH = "fresh"
@@ -55,6 +56,7 @@ class Reason(StrEnum):
     NO_PRODUCER = "no-producer"
     OUT_OF_LOOKBACK = "out-of-lookback"
     RUN_CANCELED = "run-canceled"
+    PASSED_OVER = "passed-over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +87,13 @@ Decision = Materialize | Wait | Skip
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """The service's policies for assets that name none. `pending_limit_ms` bounds the wait for upstreams in a wave."""
+    """The service's policies for assets that name none. `pending_limit_ms` bounds the wait for upstreams in a wave; a
+    pause or an outage of `catch_up_after_ms` counts as long."""
 
     backoff: BackoffPolicy = field(default_factory=BackoffPolicy)
     budget: FailureBudget = field(default_factory=FailureBudget)
     pending_limit_ms: int = 3_600_000
+    catch_up_after_ms: int = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,9 @@ class Staleness:
     otherwise: Reason = Reason.FRESH
 
 
-_SETTLED_WAITS = frozenset({Reason.PAUSED, Reason.SUSPENDED, Reason.BACKOFF, Reason.QUIET_HOURS})
+_SETTLED_WAITS = frozenset(
+    {Reason.PAUSED, Reason.SUSPENDED, Reason.BACKOFF, Reason.QUIET_HOURS, Reason.UPSTREAM_MISSING}
+)
 
 
 def is_settled(decision: Decision) -> bool:
@@ -177,10 +183,12 @@ def decide(
         return Wait(pause.until_ms, Reason.PAUSED)
     if (waiting := _after_failures(spec, state, defaults, now_ms)) is not None:
         return waiting
-    if spec.auto.quiet_hours is not None and (until := quiet_until(spec.auto.quiet_hours, now_ms)) is not None:
+    if spec.auto.quiet_hours and (until := quiet_until_all(spec.auto.quiet_hours, now_ms)) is not None:
         return Wait(until, Reason.QUIET_HOURS)
     if (waiting := _for_upstreams(spec, state, defaults, now_ms)) is not None:
         return waiting
+    if state.missing:
+        return Wait(None, Reason.UPSTREAM_MISSING)
     if stale.needed is Reason.UPSTREAM_UPDATED:
         until = _debounced_until(spec, state)
         if until is not None and until > now_ms:
@@ -229,12 +237,13 @@ def _unless_dismissed_update(spec: AssetSpec, state: PartitionState, newer: tupl
         return Staleness(None, Reason.OUT_OF_LOOKBACK)
     dismissed = state.dismissed
     if dismissed is not None and all(state.latest[u] <= dismissed.inputs.get(u, 0) for u in newer):
-        return Staleness(None, Reason.RUN_CANCELED)
+        return Staleness(None, Reason.PASSED_OVER if dismissed.is_passed_over else Reason.RUN_CANCELED)
     return Staleness(Reason.UPSTREAM_UPDATED)
 
 
 def _unless_dismissed_version(state: PartitionState, reason: Reason) -> Staleness:
-    if state.dismissed is not None and state.dismissed.version >= state.version:
+    dismissed = state.dismissed
+    if dismissed is not None and not dismissed.is_passed_over and dismissed.version >= state.version:
         return Staleness(None, Reason.RUN_CANCELED)
     return Staleness(reason)
 
@@ -259,9 +268,13 @@ def _for_upstreams(spec: AssetSpec, state: PartitionState, defaults: Defaults, n
     upstream that it follows no more: that one reports to others.
     """
     since, followed = state.since_wave, spec.considered
-    if since is None or not any(first <= since and u in followed for (u, _), (first, _) in state.pending.items()):
+    if since is None:
         return None
-    until = (state.pending_since_ms or 0) + defaults.pending_limit_ms
+    marks = (mark for (upstream_id, _), mark in state.pending.items() if upstream_id in followed)
+    held_from = max((m.from_ms for m in marks if m.first <= since and m.from_ms <= now_ms), default=None)
+    if held_from is None:
+        return None
+    until = max(held_from, state.pending_since_ms or 0) + defaults.pending_limit_ms
     return Wait(until, Reason.UPSTREAM_PENDING) if until > now_ms else None
 
 

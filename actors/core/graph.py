@@ -13,13 +13,15 @@ from operator import itemgetter
 
 from actors.core.backoff import BackoffPolicy, FailureBudget
 from actors.core.freshness import FreshnessPolicy
-from actors.core.partitions import Partitioning, PartitionKeyError, validate_key
+from actors.core.mappings import DEFAULT_MAPPING, PartitionMapping
+from actors.core.partitions import Partitioning, is_key
 from actors.core.quiet_hours import QuietHours
 
 __all__ = [
     "AssetNode",
     "AssetSpec",
     "AutoMaterialize",
+    "CatchUp",
     "CycleError",
     "Graph",
     "When",
@@ -34,11 +36,19 @@ class When(StrEnum):
     ALL = "all"
 
 
+class CatchUp(StrEnum):
+    """Which of the time windows that went stale during a long pause or outage are re-made by themselves after it."""
+
+    LATEST = "latest"
+    ALL = "all"
+
+
 @dataclass(frozen=True, slots=True)
 class AutoMaterialize:
     """An opted-in asset's policy. `None` for a policy means the service's default from the settings.
 
-    Lower `priority` goes first. `only` and `ignore` narrow the upstreams whose updates count.
+    Lower `priority` goes first. `only` and `ignore` narrow the upstreams whose updates count. Nothing starts inside
+    any of `quiet_hours`. `mappings` are the rules of single upstreams, `mapping` is that of all others.
     """
 
     on_upstream_update: bool = False
@@ -47,12 +57,15 @@ class AutoMaterialize:
     on_missing: bool = False
     debounce_ms: int | None = None
     max_delay_ms: int | None = None
-    quiet_hours: QuietHours | None = None
+    quiet_hours: tuple[QuietHours, ...] = ()
     backoff: BackoffPolicy | None = None
     failure_budget: FailureBudget | None = None
     pool: str | None = None
     only: frozenset[str] | None = None
     ignore: frozenset[str] = frozenset()
+    mapping: PartitionMapping = DEFAULT_MAPPING
+    mappings: Mapping[str, PartitionMapping] = field(default_factory=dict)
+    catch_up: CatchUp = CatchUp.LATEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +74,8 @@ class AssetSpec:
 
     `upstreams` are all the assets it is made from, those of other workflows only. `auto` is None when the asset did not
     opt in (no `autoMaterialize` block, or `enabled: false`). `considered` are the upstreams whose updates re-make the
-    asset: none unless it opted in with `onUpstreamUpdate`.
+    asset: none unless it opted in with `onUpstreamUpdate`. `waits_for_all_of` are those of which every partition that
+    goes into one here must be there first.
     """
 
     asset_id: str
@@ -73,9 +87,18 @@ class AssetSpec:
     auto: AutoMaterialize | None = None
     # Kept, because every decision reads it several times.
     considered: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    waits_for_all_of: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "considered", _considered(self.upstreams, self.auto))
+        considered = _considered(self.upstreams, self.auto)
+        object.__setattr__(self, "considered", considered)
+        waits = tuple(u for u in considered if self.mapping_of(u).wait_for_all)
+        object.__setattr__(self, "waits_for_all_of", waits)
+
+    def mapping_of(self, upstream_id: str) -> PartitionMapping:
+        """The rule of the edge from an upstream."""
+        auto = self.auto
+        return DEFAULT_MAPPING if auto is None else auto.mappings.get(upstream_id, auto.mapping)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +127,7 @@ class WorkflowSpec:
         return tuple(
             (spec.asset_id, None if spec.partitioning is None else partition_key)
             for spec in self.assets
-            if spec.partitioning is None or _is_key_of(spec, partition_key)
+            if spec.partitioning is None or is_key(spec.partitioning, partition_key)
         )
 
 
@@ -263,11 +286,3 @@ def _considered(upstreams: tuple[str, ...], auto: AutoMaterialize | None) -> tup
     if auto is None or not auto.on_upstream_update:
         return ()
     return tuple(u for u in upstreams if u not in auto.ignore and (auto.only is None or u in auto.only))
-
-
-def _is_key_of(spec: AssetSpec, partition_key: str | None) -> bool:
-    try:
-        validate_key(spec.partitioning, partition_key, asset_id=spec.asset_id)
-    except PartitionKeyError:
-        return False
-    return True

@@ -8,18 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from actors.core.graph import AssetSpec
-from actors.core.partitions import (
-    ALL_KNOWN,
+from actors.core.mappings import (
+    DEFAULT_MAPPING,
+    MAX_MAPPED_WINDOWS,
     AllKnown,
+    Keys,
+    MappingType,
+    PartitionMapping,
+    downstream_keys,
+    is_superseded,
+    required_keys,
+)
+from actors.core.partitions import (
     DynamicPartitioning,
     Partitioning,
     PartitionKeyError,
     StaticPartitioning,
     TimeWindowPartitioning,
-    downstream_keys,
+    is_key,
     key_at,
     shift,
-    validate_key,
+    window_of,
 )
 from actors.core.state import (
     Cause,
@@ -30,10 +39,21 @@ from actors.core.state import (
     UpstreamSnapshot,
 )
 
-__all__ = ["MAX_CAUSES", "concerned_keys", "expected_keys", "load_partitions", "note_cause"]
+__all__ = [
+    "MAX_CAUSES",
+    "concerned_keys",
+    "expected_keys",
+    "load_partitions",
+    "newest_key",
+    "note_cause",
+    "note_present",
+    "open_partition",
+]
 
-MAX_CAUSES = 64
+MAX_CAUSES = MAX_MAPPED_WINDOWS
 """How many changed upstream partitions a run's trigger lists at most; the newest are kept."""
+
+_BY_KEY = frozenset({None, MappingType.IDENTITY, MappingType.WINDOW})
 
 
 def concerned_keys(
@@ -41,17 +61,19 @@ def concerned_keys(
     upstream_key: str | None,
     produced_at_ms: int,
     down: Partitioning | None,
-) -> tuple[str | None, ...] | AllKnown:
+    mapping: PartitionMapping = DEFAULT_MAPPING,
+) -> Keys:
     """The downstream partitions that an upstream partition concerns; none if the edge cannot be mapped.
 
-    An asset that nobody here makes may have keys without a declared partitioning: a key that is one of the downstream
-    asset's own concerns that partition.
+    An asset that nobody here makes may have keys without a declared partitioning: by the default rules a key that is
+    one of the downstream asset's own concerns that partition.
     """
+    if upstream is None and upstream_key is not None:
+        if mapping.type in _BY_KEY and down is not None:
+            return (upstream_key,) if is_key(down, upstream_key) else ()
+        upstream = DynamicPartitioning()
     try:
-        if upstream is None and upstream_key is not None and down is not None:
-            validate_key(down, upstream_key, asset_id="")
-            return (upstream_key,)
-        return downstream_keys(upstream, upstream_key, produced_at_ms, down)
+        return downstream_keys(upstream, upstream_key, produced_at_ms, down, mapping)
     except (PartitionKeyError, ValueError):
         return ()
 
@@ -80,6 +102,44 @@ def note_cause(state: PartitionState, cause: Cause) -> bool:
     return True
 
 
+def note_present(state: PartitionState, cause: Cause) -> bool:
+    """One upstream partition less to wait for; False if it was not waited for."""
+    missing = state.missing.get(cause.asset_id)
+    if missing is None or cause.partition_key not in missing:
+        return False
+    missing.remove(cause.partition_key)
+    if not missing:
+        del state.missing[cause.asset_id]
+    return True
+
+
+def open_partition(
+    spec: AssetSpec | None, key: str | None, upstreams: Mapping[str, Partitioning | None]
+) -> PartitionState:
+    """The state of a partition of which nothing is known; it waits for every upstream partition that it must.
+
+    `upstreams` says how each of the asset's upstreams is partitioned.
+    """
+    state = PartitionState(key)
+    if spec is None:
+        return state
+    for upstream_id in spec.waits_for_all_of:
+        mapping = spec.mapping_of(upstream_id)
+        keys = required_keys(upstreams.get(upstream_id), spec.partitioning, key, mapping)
+        if keys:
+            state.missing[upstream_id] = set(keys)
+    return state
+
+
+def newest_key(snapshot: UpstreamSnapshot) -> str | None:
+    """The latest time window of an upstream that was ever made; None if it has no time windows, or none was made."""
+    windows = snapshot.partitioning
+    if not isinstance(windows, TimeWindowPartitioning):
+        return None
+    keys = [key for key in snapshot.changed if key is not None and is_key(windows, key)]
+    return max(keys, key=lambda key: window_of(windows, key).start_ms, default=None)
+
+
 def load_partitions(
     spec: AssetSpec,
     *,
@@ -95,19 +155,16 @@ def load_partitions(
     if spec.partitioning is None or (spec.auto is not None and spec.auto.on_missing):
         expected = expected_keys(spec, now_ms)
     states: dict[str | None, PartitionState] = {}
+    kinds = {upstream_id: snapshot.partitioning for upstream_id, snapshot in upstreams.items()}
     for key in (*latest, *failures, *dismissals, *active, *expected):
         if key not in states:
-            states[key] = PartitionState(
-                key,
-                made=latest.get(key),
-                failure=failures.get(key),
-                dismissed=dismissals.get(key),
-                run_id=active.get(key),
-            )
-    for upstream_id in sorted(spec.considered, key=lambda u: _concerns_all(spec, upstreams.get(u))):
+            state = states[key] = open_partition(spec, key, kinds)
+            state.made, state.failure = latest.get(key), failures.get(key)
+            state.dismissed, state.run_id = dismissals.get(key), active.get(key)
+    for upstream_id in sorted(spec.considered, key=lambda u: _concerns_all(spec, u, upstreams.get(u))):
         snapshot = upstreams.get(upstream_id)
         if snapshot is not None:
-            _apply_upstream(spec, states, upstream_id, snapshot, _first_made_ms(latest))
+            _apply_upstream(spec, states, upstream_id, snapshot, _first_made_ms(latest), kinds)
     return states
 
 
@@ -124,12 +181,13 @@ def _changes(snapshot: UpstreamSnapshot, since_ms: int | None) -> list[tuple[str
     return [changes[version] for version in sorted(changes)]
 
 
-def _concerns_all(spec: AssetSpec, snapshot: UpstreamSnapshot | None) -> bool:
+def _concerns_all(spec: AssetSpec, upstream_id: str, snapshot: UpstreamSnapshot | None) -> bool:
     """Whether changes of the upstream concern every known partition: so it goes last, when all of them are known."""
     if snapshot is None or not snapshot.changed:
         return False
-    key, (_, produced_at_ms) = next(iter(snapshot.changed.items()))
-    return concerned_keys(snapshot.partitioning, key, produced_at_ms, spec.partitioning) is ALL_KNOWN
+    key, (_, at_ms) = next(iter(snapshot.changed.items()))
+    keys = concerned_keys(snapshot.partitioning, key, at_ms, spec.partitioning, spec.mapping_of(upstream_id))
+    return isinstance(keys, AllKnown)
 
 
 def _apply_upstream(
@@ -138,15 +196,21 @@ def _apply_upstream(
     upstream_id: str,
     snapshot: UpstreamSnapshot,
     since_ms: int | None,
+    kinds: Mapping[str, Partitioning | None],
 ) -> None:
+    mapping = spec.mapping_of(upstream_id)
+    newest = newest_key(snapshot)
     # Oldest change first, as it would have been told: note_cause keeps what is newer than what it knows.
     for upstream_key, version, produced_at_ms in _changes(snapshot, since_ms):
+        if is_superseded(snapshot.partitioning, upstream_key, newest, mapping):
+            continue
         cause = Cause(upstream_id, upstream_key, version)
-        keys = concerned_keys(snapshot.partitioning, upstream_key, produced_at_ms, spec.partitioning)
-        for key in tuple(states) if keys is ALL_KNOWN else keys:
+        keys = concerned_keys(snapshot.partitioning, upstream_key, produced_at_ms, spec.partitioning, mapping)
+        for key in dict.fromkeys((*states, *keys.also)) if isinstance(keys, AllKnown) else keys:
             state = states.get(key)
             if state is None:
-                state = states[key] = PartitionState(key)
+                state = states[key] = open_partition(spec, key, kinds)
+            note_present(state, cause)
             if version > state.inputs.get(upstream_id, 0):
                 note_cause(state, cause)
             else:

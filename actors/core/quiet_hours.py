@@ -12,7 +12,15 @@ from functools import lru_cache
 
 from actors.core.wallclock import DAY_MS, MINUTE_MS, change_between, offset_at, wall_at, zone
 
-__all__ = ["QuietHours", "QuietWindow", "is_always_quiet", "parse_time", "quiet_until"]
+__all__ = [
+    "QuietHours",
+    "QuietWindow",
+    "are_always_quiet",
+    "is_always_quiet",
+    "parse_time",
+    "quiet_until",
+    "quiet_until_all",
+]
 
 _DAY = 24 * 60
 _WEEK = 7 * _DAY
@@ -21,6 +29,10 @@ _EVERY_DAY = frozenset(range(7))
 _MONDAY_OFFSET_MS = 3 * DAY_MS
 # Zones rest for more than three days between two changes, so one step meets at most one change.
 _STEP_MS = 3 * DAY_MS
+# Every week is like the one before, but for the changes of clocks.
+_HORIZON_MS = 15 * DAY_MS
+_WINTER_MS = 1_768_435_200_000  # 2026-01-15T00:00Z
+_SUMMER_MS = 1_784_073_600_000  # 2026-07-15T00:00Z
 _TIME = re.compile(r"([0-9]{2}):([0-9]{2})")
 
 
@@ -101,6 +113,28 @@ def quiet_until(quiet_hours: QuietHours, now_ms: int) -> int | None:
         end = at + min(left, _STEP_MS)
         # The clocks change on the way: go on from the change, with what the wall clock shows then.
         at = end if offset_at(tz, at) == offset_at(tz, end) else change_between(tz, at, end)
+
+
+def quiet_until_all(schedules: tuple[QuietHours, ...], now_ms: int) -> int | None:
+    """None when `now_ms` is quiet by none of the schedules; else the first instant after it that is quiet by none.
+
+    Where together they leave no time free (`are_always_quiet`), an instant more than two weeks away.
+    """
+    at = now_ms
+    while at - now_ms < _HORIZON_MS:
+        later = max((until for s in schedules if (until := quiet_until(s, at)) is not None), default=None)
+        if later is None:
+            break
+        at = later
+    return None if at == now_ms else at
+
+
+def are_always_quiet(schedules: tuple[QuietHours, ...]) -> bool:
+    """True when the schedules together leave no minute free, in winter or in summer."""
+    if any(is_always_quiet(schedule) for schedule in schedules):
+        return True
+    ends = ((start, quiet_until_all(schedules, start)) for start in (_WINTER_MS, _SUMMER_MS))
+    return any(end is not None and end - start >= _HORIZON_MS for start, end in ends)
 
 
 def _quiet_ms_left(windows: tuple[QuietWindow, ...], wall_ms: int) -> int:

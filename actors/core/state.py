@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from actors.core.freshness import ExpiryReason, FreshnessPolicy
 from actors.core.partitions import Partitioning
@@ -18,6 +19,7 @@ __all__ = [
     "Cause",
     "Dismissal",
     "FailureRecord",
+    "Mark",
     "Materialization",
     "PartitionState",
     "UpstreamSnapshot",
@@ -59,10 +61,14 @@ class FailureRecord:
 
 @dataclass(frozen=True, slots=True)
 class Dismissal:
-    """A user canceled the run that would have read these versions: only something newer starts another."""
+    """A user canceled the run that would have read these versions: only something newer starts another.
+
+    `is_passed_over`: it was no user, but the policy that after a long pause or outage only the latest window is made.
+    """
 
     version: int
     inputs: Mapping[str, int]
+    is_passed_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +93,24 @@ class UpstreamSnapshot:
     history: tuple[tuple[str | None, int, int], ...] = ()
 
 
+class Mark(NamedTuple):
+    """An upstream partition is about to be re-made: announced first in wave `first` and last in wave `last`, and not
+    before `from_ms`: its quiet hours end then. Until that time it holds nobody back."""
+
+    first: int
+    last: int
+    from_ms: int = 0
+
+
 @dataclass(slots=True)
 class PartitionState:
     """Everything an asset actor holds for one partition.
 
-    `latest` maps each upstream to the highest changed version that concerns this partition. `pending` maps an upstream
-    partition that is about to be re-made to the (oldest, newest) wave in which it was announced. Of the waves,
-    `since_wave` is the oldest that this partition has not dealt with, `owed_wave` the newest it was told of,
-    `asked_wave` the newest when it asked for its last run, `settled_wave` the newest it has reported as dealt with.
+    `latest` maps each upstream to the highest changed version that concerns this partition. `missing` are the upstream
+    partitions that must be there before this one is made by itself, and are not. `pending` are the marks of upstream
+    partitions that are about to be re-made. Of the waves, `since_wave` is the oldest that this partition has not dealt
+    with, `owed_wave` the newest it was told of, `asked_wave` the newest when it asked for its last run, `settled_wave`
+    the newest it has reported as dealt with, and `settled_until_ms` until when, as it said then (None: for good).
     `pos` is the position of the news that last told of its run, `failure_pos` and `dismissed_pos` of that which last
     told of failures and of a dismissal, so that older news and older snapshots do not undo it.
     """
@@ -108,12 +124,14 @@ class PartitionState:
     dismissed: Dismissal | None = None
     stale_since_ms: int | None = None
     changed_at_ms: int | None = None
-    pending: dict[tuple[str, str | None], tuple[int, int]] = field(default_factory=dict)
+    missing: dict[str, set[str | None]] = field(default_factory=dict)
+    pending: dict[tuple[str, str | None], Mark] = field(default_factory=dict)
     pending_since_ms: int | None = None
     since_wave: int | None = None
     owed_wave: int = 0
     asked_wave: int = 0
     settled_wave: int = 0
+    settled_until_ms: int | None = None
     pos: int = 0
     failure_pos: int = 0
     dismissed_pos: int = 0

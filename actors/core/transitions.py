@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from actors.core.decide import Decision, Defaults, Reason, Wait, is_settled
 from actors.core.freshness import ExpiryReason
-from actors.core.loading import MAX_CAUSES, note_cause
-from actors.core.state import Cause, Dismissal, FailureRecord, Materialization, PartitionState
+from actors.core.loading import MAX_CAUSES, note_cause, note_present
+from actors.core.state import Cause, Dismissal, FailureRecord, Mark, Materialization, PartitionState
 
 __all__ = [
     "announce",
@@ -65,11 +65,12 @@ def asset_resumed(state: PartitionState, pos: int) -> bool:
 
 def upstream_changed(state: PartitionState, cause: Cause, wave: int, now_ms: int) -> bool:
     announce(state, wave)
+    was_missing = note_present(state, cause)
     if cause.version <= state.inputs.get(cause.asset_id, 0):
         state.latest[cause.asset_id] = max(cause.version, state.latest.get(cause.asset_id, 0))
-        return False
+        return was_missing
     if not note_cause(state, cause):
-        return False
+        return was_missing
     state.changed_at_ms = now_ms
     if state.stale_since_ms is None:
         state.stale_since_ms = now_ms
@@ -79,32 +80,39 @@ def upstream_changed(state: PartitionState, cause: Cause, wave: int, now_ms: int
 def upstream_pending(state: PartitionState, marks: Iterable[tuple[str, str | None]], wave: int, now_ms: int) -> None:
     announce(state, wave)
     if state.pending_since_ms is not None and now_ms - state.pending_since_ms >= MARKS_LIVE_MS:
-        state.pending.clear()
+        state.pending = {upstream: mark for upstream, mark in state.pending.items() if mark.from_ms}
         state.pending_since_ms = None
-    for mark in marks:
-        first, last = state.pending.get(mark, (wave, wave))
-        state.pending[mark] = (min(first, wave), max(last, wave))
-    if state.pending_since_ms is None and state.pending:
-        state.pending_since_ms = now_ms
+    for upstream in marks:
+        known = state.pending.get(upstream)
+        state.pending[upstream] = Mark(min(known.first, wave), max(known.last, wave)) if known else Mark(wave, wave)
+    _count_pending(state, now_ms)
 
 
 def upstream_settled(
-    state: PartitionState, asset_id: str, partition_key: str | None, wave: int, *, every_key: bool
+    state: PartitionState,
+    asset_id: str,
+    partition_key: str | None,
+    wave: int,
+    until_ms: int | None = None,
+    *,
+    every_key: bool,
 ) -> bool:
-    """Watermarks compare numbers: a mark goes when its newest wave is dealt with, and moves up when its oldest is."""
-    marks = [m for m in state.pending if m[0] == asset_id and (every_key or m[1] == partition_key)]
-    is_news = False
-    for mark in marks:
-        first, last = state.pending[mark]
-        if last <= wave:
-            del state.pending[mark]
-            is_news = True
-        elif first <= wave:
-            state.pending[mark] = (wave + 1, last)
-            is_news = True
-    if not state.pending:
-        state.pending_since_ms = None
-    return is_news
+    """Watermarks compare numbers: a mark goes when its newest wave is dealt with, and moves up when its oldest is.
+
+    With `until_ms` it is dealt with until then: the mark stays, and counts again from that time on.
+    """
+    upstreams = [u for u in state.pending if u[0] == asset_id and (every_key or u[1] == partition_key)]
+    before = dict(state.pending)
+    for upstream in upstreams:
+        mark = state.pending[upstream]
+        if mark.last <= wave and until_ms is None:
+            del state.pending[upstream]
+        elif mark.last <= wave:
+            state.pending[upstream] = mark._replace(from_ms=until_ms or 0)
+        elif mark.first <= wave:
+            state.pending[upstream] = mark._replace(first=wave + 1)
+    _count_pending(state, state.pending_since_ms or 0)
+    return state.pending != before
 
 
 def run_enqueued(state: PartitionState, run_id: str, pos: int) -> bool:
@@ -164,6 +172,8 @@ def merge_loaded(old: PartitionState, loaded: PartitionState, pos: int) -> Parti
     loaded.pending, loaded.pending_since_ms = old.pending, old.pending_since_ms
     loaded.since_wave, loaded.owed_wave = old.since_wave, old.owed_wave
     loaded.asked_wave, loaded.settled_wave = old.asked_wave, old.settled_wave
+    loaded.settled_until_ms = old.settled_until_ms
+    _join_missing(old, loaded)
     _drop_causes_done_with(loaded)
     return loaded
 
@@ -181,12 +191,12 @@ def begin(state: PartitionState) -> None:
     Each upstream announces what it will re-make by itself when a start, or the end of a pause, lets it.
     """
     if state.since_wave is not None and state.pending:
-        oldest = min(state.since_wave, *(first for first, _ in state.pending.values()))
+        oldest = min(state.since_wave, *(mark.first for mark in state.pending.values()))
         state.since_wave = oldest
-        state.pending = {mark: (oldest, last) for mark, (_, last) in state.pending.items()}
+        state.pending = {upstream: mark._replace(first=oldest) for upstream, mark in state.pending.items()}
 
 
-def asked_for_run(state: PartitionState) -> None:
+def asked_for_run(state: PartitionState, now_ms: int) -> None:
     """The run that was asked for reads what every wave has brought that is not pending any more, or more.
 
     Upstreams that held it back until the limit on waiting are given up: else one report that never comes would leave
@@ -194,14 +204,16 @@ def asked_for_run(state: PartitionState) -> None:
     """
     since = state.since_wave
     if since is not None and state.pending:
-        state.pending = {mark: waves for mark, waves in state.pending.items() if waves[0] > since}
-        if not state.pending:
-            state.pending_since_ms = None
-    state.asked_wave = _newest_not_pending(state)
+        state.pending = {u: mark for u, mark in state.pending.items() if mark.first > since or mark.from_ms > now_ms}
+        _count_pending(state, now_ms)
+    state.asked_wave = _newest_not_pending(state, now_ms)
 
 
-def wave_to_report(state: PartitionState, decision: Decision, *, was_made: bool) -> int | None:
-    """The newest wave that is dealt with and was not reported yet, if any; it counts as reported from now on.
+def wave_to_report(
+    state: PartitionState, decision: Decision, now_ms: int, *, was_made: bool
+) -> tuple[int, int | None] | None:
+    """The newest wave that is dealt with, and until when if not for good, unless that was reported already; it counts
+    as reported from now on.
 
     A partition that is held back for long, or that no upstream can move, has dealt with every wave. One that is content
     has not dealt with those in which an upstream is pending: that one may still change. One that was just made has
@@ -209,18 +221,18 @@ def wave_to_report(state: PartitionState, decision: Decision, *, was_made: bool)
     """
     if is_settled(decision):
         is_indifferent = isinstance(decision, Wait) or decision.reason in _INDIFFERENT
-        wave = state.owed_wave if is_indifferent else _newest_not_pending(state)
-        state.since_wave = None
-        if state.pending:
-            _begin_next_wave(state)
+        wave = state.owed_wave if is_indifferent else _newest_not_pending(state, now_ms)
+        until_ms = _made_again_at(state, decision, now_ms)
+        _begin_next_wave(state)
     elif was_made:
-        wave = state.asked_wave
+        wave, until_ms = state.asked_wave, None
     else:
         return None
-    if wave <= state.settled_wave:
+    told = state.settled_wave, state.settled_until_ms
+    if wave < state.settled_wave or wave == 0 or told == (wave, until_ms):
         return None
-    state.settled_wave = wave
-    return wave
+    state.settled_wave, state.settled_until_ms = wave, until_ms
+    return wave, until_ms
 
 
 def _joined(newer: Materialization, older: Materialization | None) -> Materialization:
@@ -245,9 +257,37 @@ def _drop_causes_done_with(state: PartitionState) -> None:
         state.changed_at_ms = None
 
 
-def _newest_not_pending(state: PartitionState) -> int:
-    return min((first - 1 for first, _ in state.pending.values()), default=state.owed_wave)
+def _join_missing(old: PartitionState, loaded: PartitionState) -> None:
+    """What is there does not go away again: present in either is present."""
+    for upstream_id, keys in old.missing.items():
+        if upstream_id in loaded.missing:
+            loaded.missing[upstream_id] &= keys
+            if not loaded.missing[upstream_id]:
+                del loaded.missing[upstream_id]
+    for cause in loaded.causes:
+        note_present(loaded, cause)
+
+
+def _made_again_at(state: PartitionState, decision: Decision, now_ms: int) -> int | None:
+    """When the partition is to be made again, if it is held back by quiet hours: its own, or those of an upstream."""
+    if isinstance(decision, Wait) and decision.reason is Reason.QUIET_HOURS:
+        return decision.until_ms
+    if isinstance(decision, Wait):
+        return None
+    return min((mark.from_ms for mark in state.pending.values() if mark.from_ms > now_ms), default=None)
+
+
+def _newest_not_pending(state: PartitionState, now_ms: int) -> int:
+    return min((m.first - 1 for m in state.pending.values() if m.from_ms <= now_ms), default=state.owed_wave)
 
 
 def _begin_next_wave(state: PartitionState) -> None:
-    state.since_wave = min((first for first, _ in state.pending.values()), default=None)
+    state.since_wave = min((mark.first for mark in state.pending.values() if not mark.from_ms), default=None)
+
+
+def _count_pending(state: PartitionState, now_ms: int) -> None:
+    """The wait for upstreams is measured from when the first of them held this partition back."""
+    if not any(not mark.from_ms for mark in state.pending.values()):
+        state.pending_since_ms = None
+    elif state.pending_since_ms is None:
+        state.pending_since_ms = now_ms

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 
 from actors.core.graph import Graph
 from actors.core.loading import concerned_keys
-from actors.core.partitions import ALL_KNOWN, AllKnown
+from actors.core.mappings import DEFAULT_MAPPING, AllKnown, Keys
 
 __all__ = ["Reached", "wave_below"]
-
-Keys = tuple[str | None, ...] | AllKnown
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ def wave_below(
     """The assets below a changed partition, upstream ones first.
 
     With `is_made` False the partition itself is still to be made: those right below it wait for it too.
-    Edges on which "every known partition" is concerned carry no pending marks: the graph does not know the partitions.
+    Edges on which "every known partition" is concerned carry no pending marks for those: the graph does not know them.
     """
     order = _below(graph, asset_id)
     reach: dict[str, dict[str | None, None]] = {asset_id: {partition_key: None}}
@@ -46,12 +44,11 @@ def wave_below(
             consumer = graph.assets[consumer_id]
             keys_here = reach.setdefault(consumer_id, {})
             for upstream_key in reach.get(upstream_id, ()):
-                keys = concerned_keys(node.partitioning, upstream_key, produced_at_ms, consumer.partitioning)
+                mapping = consumer.spec.mapping_of(upstream_id) if consumer.spec else DEFAULT_MAPPING
+                keys = concerned_keys(node.partitioning, upstream_key, produced_at_ms, consumer.partitioning, mapping)
                 if upstream_id == asset_id:
                     direct[consumer_id] = keys
-                if keys is ALL_KNOWN:
-                    continue
-                for key in keys:
+                for key in keys.also if isinstance(keys, AllKnown) else keys:
                     keys_here[key] = None
                     if upstream_id != asset_id or not is_made:
                         marks = pending.setdefault(consumer_id, {}).setdefault(key, [])

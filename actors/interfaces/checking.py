@@ -11,7 +11,7 @@ from actors.catalog.directory import load_path
 from actors.catalog.problems import json_path
 from actors.catalog.store import JsonObject
 from actors.core.graph import CycleError, Graph
-from actors.core.partitions import check_mapping
+from actors.core.mappings import check_mapping
 from actors.execution.jobs import JobRegistry
 from actors.interfaces.near import nearest
 
@@ -129,7 +129,9 @@ def _check_edges(one: Checked, graph: Graph) -> None:
     for asset in one.definition.to_spec().assets:
         for upstream in asset.considered:
             node = graph.node(upstream)
-            flaw = check_mapping(node.partitioning if node is not None else None, asset.partitioning)
+            flaw = check_mapping(
+                node.partitioning if node is not None else None, asset.partitioning, asset.mapping_of(upstream)
+            )
             if flaw is not None:
                 reason = f"{upstream!r} -> {asset.asset_id!r}: {flaw}"
                 one.warnings.append(Problem("$.steps", reason))

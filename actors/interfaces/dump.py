@@ -76,6 +76,10 @@ def _partition(partition: PartitionDump, upstreams: tuple[str, ...]) -> JsonObje
         "pendingUpstreams": [
             {"assetId": asset_id, "partitionKey": partition_key} for asset_id, partition_key in partition.pending
         ],
+        "missingUpstreams": [
+            {"assetId": asset_id, "partitionKey": partition_key} for asset_id, partition_key in partition.missing
+        ],
+        "missingCount": partition.missing_count,
         "failures": partition.failures,
         "budgetLeft": partition.budget_left,
         "nextEligibleAt": iso_or_none(partition.next_eligible_ms),

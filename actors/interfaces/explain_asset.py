@@ -9,7 +9,7 @@ from actors.catalog.store import AssetRecord, HistoryEntry, Json, JsonObject
 from actors.catalog.timestamps import parse_iso_ms
 from actors.core.decide import Reason
 from actors.core.graph import AssetSpec
-from actors.core.quiet_hours import quiet_until
+from actors.core.quiet_hours import quiet_until_all
 from actors.core.state import partition_name
 from actors.interfaces.dump import iso_or_none
 from actors.interfaces.explain_queue import Queue
@@ -89,6 +89,11 @@ def _wait(partition: JsonObject, facts: Facts, reason: str, key: str | None) -> 
         case Reason.UPSTREAM_PENDING:
             pending = ", ".join(_named(mark) for mark in _objects(partition.get("pendingUpstreams")))
             return Wait(reason, until, f"upstreams that are about to be re-made by the same change: {pending}")
+        case Reason.UPSTREAM_MISSING:
+            missing = [_named(mark) for mark in _objects(partition.get("missingUpstreams"))]
+            more = int(str(partition.get("missingCount") or 0)) - len(missing)
+            text = ", ".join([*missing, *([f"{more} more"] if more > 0 else [])])
+            return Wait(reason, None, f"upstream partitions that go into it and were never made: {text}")
         case Reason.DEBOUNCE:
             return Wait(reason, until, "its debounce: more changes may come right behind the last one")
         case Reason.UPSTREAM_UPDATED | Reason.EXPIRED | Reason.MISSING:
@@ -105,8 +110,8 @@ def _until(partition: JsonObject, facts: Facts, reason: str) -> int | None:
         return until
     if reason in (Reason.BACKOFF, Reason.SUSPENDED):
         return _ms(partition.get("nextEligibleAt"))
-    quiet = facts.spec.auto.quiet_hours if facts.spec is not None and facts.spec.auto is not None else None
-    return quiet_until(quiet, facts.now_ms) if quiet is not None and reason == Reason.QUIET_HOURS else None
+    quiet = facts.spec.auto.quiet_hours if facts.spec is not None and facts.spec.auto is not None else ()
+    return quiet_until_all(quiet, facts.now_ms) if reason == Reason.QUIET_HOURS else None
 
 
 def _next_look(partition: JsonObject, waits: Wait | None, now_ms: int) -> str | None:

@@ -36,6 +36,7 @@ _CONTENT = {
     Reason.NOT_OPTED_IN: "its declaration has no autoMaterialize that is switched on: nothing starts by itself",
     Reason.NO_PRODUCER: "no workflow here makes it: it comes from outside",
     Reason.OUT_OF_LOOKBACK: "its time window is over, and older than lookbackWindows",
+    Reason.PASSED_OVER: "after a long pause or outage only the latest window was made (catchUp), so it is left alone",
     Reason.RUN_CANCELED: "the run for what it was last made stale by was canceled by hand, so it is left alone",
 }
 
@@ -80,6 +81,8 @@ def to_make_it_run(asset_id: str, partition: JsonObject, spec: AssetSpec | None,
         ways.append("start a service: python run.py")
     if partition.get("reason") == Reason.RUN_CANCELED:
         ways.append(f"forget that it was canceled: python run.py resume {asset_id}{option}")
+    if partition.get("reason") == Reason.PASSED_OVER:
+        ways.append(f"make it after all: python run.py resume {asset_id}{option}")
     if spec is None:
         ways.append(f"tell of it when it is produced: python run.py emit asset.produced --asset {asset_id}{option}")
         return ways

@@ -311,7 +311,7 @@ def test_a_canceled_run_is_no_failure_and_is_not_repeated(on_stage: Stage) -> No
 def test_quiet_hours_delay_and_do_not_drop(on_stage: Stage) -> None:
     """Law L9."""
     quiet = QuietHours((QuietWindow(frozenset(), 11 * 60, 13 * 60),))
-    x = scene(on_stage, replace(SPEC, auto=replace(FOLLOWS, quiet_hours=quiet)))
+    x = scene(on_stage, replace(SPEC, auto=replace(FOLLOWS, quiet_hours=(quiet,))))
     x.tell(FRESH)
     assert x.tell(changed("a", 2)) == []
     assert x.state() == "paused"
@@ -392,7 +392,7 @@ def test_a_stopped_asset_disarms_its_timers_and_withdraws_nothing(on_stage: Stag
 def test_one_that_fails_says_so_and_leaves_no_timer(on_stage: Stage) -> None:
     """Quiet hours without an end are refused where definitions are read; here they are what cannot be decided."""
     never = QuietHours((QuietWindow(frozenset(), 0, 1440),))
-    x = scene(on_stage, replace(EXPIRING, auto=replace(FOLLOWS, quiet_hours=never)))
+    x = scene(on_stage, replace(EXPIRING, auto=replace(FOLLOWS, quiet_hours=(never,))))
     x.tell(load({None: made(a=1)}, {"a": 1}))
     assert len(on_stage.timers) == 1
     x.tell(changed("a", 2))

@@ -382,7 +382,7 @@ def test_one_that_cannot_be_mended_ends_the_service_once(on_stage: Stage) -> Non
     """The poison is in the definition: each restart meets it again."""
     never = QuietHours((QuietWindow(frozenset(), 0, 1440),))
     on_stage.catalog.produce("a")
-    house = House(on_stage, workflow("b", "a", auto=replace(FOLLOWS, quiet_hours=never)), max_restarts=3)
+    house = House(on_stage, workflow("b", "a", auto=replace(FOLLOWS, quiet_hours=(never,))), max_restarts=3)
     assert len(on_stage.observer.of("child_restarted")) == 3
     (reason,) = house.gave_up
     assert reason.startswith("b failed (ValueError: quiet hours")

@@ -214,7 +214,7 @@ class TestSpec:
         assert (auto.on_upstream_update, auto.priority, auto.when, auto.on_missing) == (True, -1, When.ALL, True)
         assert (auto.debounce_ms, auto.max_delay_ms, auto.pool) == (10, 20, "gpu")
         weekend = QuietWindow(frozenset({5, 6}), 22 * 60, 6 * 60 + 30)
-        assert auto.quiet_hours == QuietHours((weekend,), "Europe/Berlin")
+        assert auto.quiet_hours == (QuietHours((weekend,), "Europe/Berlin"),)
         assert auto.backoff == BackoffPolicy(5, 50, 3.0, jitter=False)
         assert auto.failure_budget == FailureBudget(2, 7)
         assert (auto.only, auto.ignore) == (frozenset({"read"}), frozenset())
@@ -233,7 +233,7 @@ class TestSpec:
     def test_policies_left_out_are_left_to_the_settings(self) -> None:
         auto = spec_of(with_auto()).auto
         assert auto is not None
-        assert (auto.backoff, auto.failure_budget, auto.quiet_hours, auto.pool) == (None, None, None, None)
+        assert (auto.backoff, auto.failure_budget, auto.quiet_hours, auto.pool) == (None, None, (), None)
 
     def test_partitionings(self) -> None:
         window = {"type": "timeWindow", "granularity": "day", "timezone": "Europe/Berlin", "lookbackWindows": 2}
@@ -600,12 +600,6 @@ class TestWarnings:
         assert self.warned(with_produced(freshness={"ttlMs": 60_001}, autoMaterialize=waits)) == []
         ((_, reason),) = self.warned(with_auto(debounceMs=5))
         assert "onUpstreamUpdate" in reason
-
-    def test_partition_mapping_is_not_supported(self) -> None:
-        ((path, reason),) = self.warned(with_auto(partitionMapping={"type": "identity"}))
-        assert path == "$.steps[0].produces[0].autoMaterialize.partitionMapping"
-        assert "default" in reason
-        assert self.warned(with_auto(partitionMapping=None)) == []
 
     def test_a_misspelled_key(self) -> None:
         ((path, reason),) = self.warned(with_auto(onUpstreamUpdates=True))

@@ -26,7 +26,7 @@ from actors.core.freshness import Expiry, ExpiryReason, FreshnessPolicy
 from actors.core.graph import AssetSpec, AutoMaterialize, When
 from actors.core.partitions import Granularity
 from actors.core.quiet_hours import QuietHours, QuietWindow
-from actors.core.state import Dismissal, FailureRecord, Materialization, PartitionState
+from actors.core.state import Dismissal, FailureRecord, Mark, Materialization, PartitionState
 from actors.core.time_windows import TimeWindowPartitioning
 
 SECOND, MINUTE, HOUR_MS, DAY_MS = 1_000, 60_000, 3_600_000, 86_400_000
@@ -70,10 +70,10 @@ RUNGS: dict[str, tuple[AutoMaterialize, dict[str, object], Decision]] = {
     "in flight": (FOLLOWS, {"run_id": "run-9"}, Wait(None, Reason.IN_FLIGHT)),
     "suspended": (FOLLOWS, {"failure": failed(3)}, Wait(None, Reason.SUSPENDED)),
     "backoff": (FOLLOWS, {"failure": failed(2)}, Wait(NOON + 20 * SECOND, Reason.BACKOFF)),
-    "quiet": (replace(FOLLOWS, quiet_hours=QUIET), {}, Wait(NOON + HOUR_MS, Reason.QUIET_HOURS)),
+    "quiet": (replace(FOLLOWS, quiet_hours=(QUIET,)), {}, Wait(NOON + HOUR_MS, Reason.QUIET_HOURS)),
     "pending": (
         FOLLOWS,
-        {"pending": {("b", None): (1, 1)}, "pending_since_ms": NOON - MINUTE},
+        {"pending": {("b", None): Mark(1, 1)}, "pending_since_ms": NOON - MINUTE},
         Wait(NOON - MINUTE + HOUR_MS, Reason.UPSTREAM_PENDING),
     ),
     "debounce": (
@@ -269,16 +269,16 @@ def test_the_assets_own_backoff_goes_before_the_services() -> None:
 @pytest.mark.parametrize(
     ("pending", "since", "is_held"),
     [
-        ({("a", None): (1, 1)}, 1, True),
-        ({("a", None): (1, 5)}, 3, True),
-        ({("a", None): (4, 5)}, 3, False),
-        ({("a", None): (4, 5), ("b", None): (3, 3)}, 3, True),
-        ({("a", None): (1, 5)}, None, False),
+        ({("a", None): Mark(1, 1)}, 1, True),
+        ({("a", None): Mark(1, 5)}, 3, True),
+        ({("a", None): Mark(4, 5)}, 3, False),
+        ({("a", None): Mark(4, 5), ("b", None): Mark(3, 3)}, 3, True),
+        ({("a", None): Mark(1, 5)}, None, False),
         ({}, 3, False),
     ],
 )
 def test_only_upstreams_of_the_wave_at_hand_or_older_hold_it_back(
-    pending: dict[tuple[str, str | None], tuple[int, int]], since: int | None, is_held: bool
+    pending: dict[tuple[str, str | None], Mark], since: int | None, is_held: bool
 ) -> None:
     state = stale(pending=pending, since_wave=since, pending_since_ms=NOON)
     held = Wait(NOON + HOUR_MS, Reason.UPSTREAM_PENDING)
@@ -309,7 +309,7 @@ AUTOS = st.builds(
     on_missing=st.booleans(),
     debounce_ms=st.none() | st.integers(1, HOUR_MS),
     max_delay_ms=st.none() | st.integers(1, HOUR_MS),
-    quiet_hours=st.sampled_from([None, None, QUIET]),
+    quiet_hours=st.sampled_from([(), (), (QUIET,)]),
     backoff=st.none() | st.builds(BackoffPolicy, st.just(10 * SECOND), st.just(HOUR_MS)),
     failure_budget=st.none() | st.builds(FailureBudget, st.integers(1, 4), st.none() | st.integers(1, DAY_MS)),
 )
@@ -339,7 +339,9 @@ def situations(draw: st.DrawFn) -> tuple[AssetSpec, PartitionState]:
         changed_at_ms=draw(st.none() | TIMES),
         pending=draw(
             st.dictionaries(
-                st.tuples(st.sampled_from("ab"), st.none()), st.tuples(st.integers(1, 3), st.integers(3, 4)), max_size=1
+                st.tuples(st.sampled_from("ab"), st.none()),
+                st.builds(Mark, st.integers(1, 3), st.integers(3, 4)),
+                max_size=1,
             )
         ),
         pending_since_ms=draw(st.integers(NOON - 2 * HOUR_MS, NOON)),
@@ -394,10 +396,10 @@ def test_a_run_starts_only_when_nothing_holds_it_back_and_then_it_does(
     assert auto is not None
     decision = decide(spec, state, DEFAULTS, NOON)
     free = replace(state, run_id=None, failure=None, pending={}, stale_since_ms=None, changed_at_ms=None)
-    unhindered = decide(replace(spec, auto=replace(auto, quiet_hours=None)), free, DEFAULTS, NOON)
+    unhindered = decide(replace(spec, auto=replace(auto, quiet_hours=())), free, DEFAULTS, NOON)
     if isinstance(decision, Materialize):
         assert state.run_id is None
-        assert auto.quiet_hours is None
+        assert not auto.quiet_hours
         assert state.failures < (auto.failure_budget or DEFAULTS.budget).failures or (
             auto.failure_budget is not None and auto.failure_budget.cool_off_ms is not None
         )

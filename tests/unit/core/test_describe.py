@@ -10,7 +10,7 @@ from actors.core.describe import describe
 from actors.core.freshness import Expiry, ExpiryReason, FreshnessPolicy
 from actors.core.graph import AssetSpec, AutoMaterialize
 from actors.core.quiet_hours import QuietHours, QuietWindow
-from actors.core.state import Dismissal, FailureRecord, Materialization, PartitionState
+from actors.core.state import Dismissal, FailureRecord, Mark, Materialization, PartitionState
 
 NOON = 1_772_366_400_000
 DEFAULTS = Defaults(BackoffPolicy(base_ms=10_000, max_ms=60_000, jitter=False), FailureBudget(failures=3))
@@ -18,7 +18,7 @@ FOLLOWS = AutoMaterialize(on_upstream_update=True)
 SPEC = AssetSpec("x", "w", "s", ("a",), FreshnessPolicy(ttl_ms=1_000), auto=FOLLOWS)
 LASTING = replace(SPEC, freshness=FreshnessPolicy())
 WATCHED = replace(SPEC, auto=None)
-QUIET = replace(LASTING, auto=replace(FOLLOWS, quiet_hours=QuietHours((QuietWindow(frozenset(), 700, 800),))))
+QUIET = replace(LASTING, auto=replace(FOLLOWS, quiet_hours=(QuietHours((QuietWindow(frozenset(), 700, 800),)),)))
 
 MADE = Materialization(1, 1, NOON - 1_000, inputs={"a": 1})
 FRESH = PartitionState(None, made=MADE, latest={"a": 1})
@@ -50,7 +50,7 @@ def failed(state: PartitionState, times: int) -> PartitionState:
         (LASTING, replace(STALE, dismissed=Dismissal(1, {"a": 2})), "stale", Reason.RUN_CANCELED),
         (
             LASTING,
-            replace(STALE, pending={("a", None): (1, 1)}, since_wave=1, pending_since_ms=NOON),
+            replace(STALE, pending={("a", None): Mark(1, 1)}, since_wave=1, pending_since_ms=NOON),
             "stale",
             Reason.UPSTREAM_PENDING,
         ),

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from actors.core.graph import AssetSpec, AutoMaterialize
 from actors.core.loading import MAX_CAUSES, concerned_keys, expected_keys, load_partitions, note_cause
+from actors.core.mappings import ALL_KNOWN
 from actors.core.partitions import (
-    ALL_KNOWN,
     DynamicPartitioning,
     Granularity,
     Partitioning,

@@ -116,7 +116,7 @@ def test_L9_it_acts_at_the_very_end_of_the_pause() -> None:
 
 def test_a_run_in_flight_is_told_before_a_pause_and_a_pause_before_all_else() -> None:
     quiet = QuietHours((QuietWindow(frozenset(), 11 * 60, 13 * 60),))
-    held = replace(SPEC, auto=replace(SPEC.auto or AutoMaterialize(), quiet_hours=quiet, debounce_ms=60_000))
+    held = replace(SPEC, auto=replace(SPEC.auto or AutoMaterialize(), quiet_hours=(quiet,), debounce_ms=60_000))
     failed = replace(STALE, failure=FailureRecord(9, NOON, "run-1"), changed_at_ms=NOON, stale_since_ms=NOON)
     assert decide(held, failed, DEFAULTS, NOON, PAUSE) == Wait(NOON + 10, Reason.PAUSED)
     assert decide(held, replace(failed, run_id="run-2"), DEFAULTS, NOON, PAUSE) == Wait(None, Reason.IN_FLIGHT)

@@ -14,7 +14,7 @@ from actors.core.decide import Decision, Defaults, Materialize, Reason, Skip, Wa
 from actors.core.freshness import ExpiryReason
 from actors.core.graph import AssetSpec, AutoMaterialize
 from actors.core.loading import MAX_CAUSES, load_partitions
-from actors.core.state import Cause, Dismissal, FailureRecord, Materialization, PartitionState, UpstreamSnapshot
+from actors.core.state import Cause, Dismissal, FailureRecord, Mark, Materialization, PartitionState, UpstreamSnapshot
 
 NOW = 1_772_366_400_000
 SPEC = AssetSpec("x", "w", "s", ("a", "b"), auto=AutoMaterialize(on_upstream_update=True))
@@ -322,26 +322,26 @@ def test_a_wave_is_reported_once_and_each_is_in_the_end(steps: list[tuple[str, D
             case "announce":
                 transitions.announce(state, wave)
             case "ask":
-                transitions.asked_for_run(state)
+                transitions.asked_for_run(state, NOW)
             case "mark":
                 pending(state, wave, "u")
             case "settle":
                 settled(state, "u", wave)
             case _:
                 transitions.run_enqueued(state, f"run-{wave}", wave)
-        told = transitions.wave_to_report(state, decision, was_made=was_made)
-        reported += [told] if told is not None else []
+        told = transitions.wave_to_report(state, decision, NOW, was_made=was_made)
+        reported += [told[0]] if told is not None else []
         if isinstance(decision, Wait) and decision.reason is Reason.SUSPENDED:
             assert state.settled_wave == state.owed_wave
         if decision == FRESH and not state.pending:
             assert state.settled_wave == state.owed_wave
             assert state.since_wave is None
     settled(state, "u", wave)
-    last = transitions.wave_to_report(state, FRESH, was_made=False)
-    reported += [last] if last is not None else []
+    last = transitions.wave_to_report(state, FRESH, NOW, was_made=False)
+    reported += [last[0]] if last is not None else []
     assert reported == sorted(set(reported))
     assert (reported[-1] if reported else 0) == state.owed_wave
-    assert transitions.wave_to_report(state, FRESH, was_made=True) is None
+    assert transitions.wave_to_report(state, FRESH, NOW, was_made=True) is None
 
 
 @pytest.mark.parametrize(
@@ -365,30 +365,32 @@ def test_what_an_upstream_may_still_change_is_not_reported(decision: Decision, r
     transitions.announce(state, 3)
     pending(state, 4, "u")
     pending(state, 5, "v")
-    assert transitions.wave_to_report(state, decision, was_made=False) == report
+    until_ms = NOW if decision.reason is Reason.QUIET_HOURS else None
+    expected = None if report is None else (report, until_ms)
+    assert transitions.wave_to_report(state, decision, NOW, was_made=False) == expected
 
 
 def test_a_run_deals_with_what_was_there_when_it_was_asked_for() -> None:
     state = PartitionState(None)
     transitions.announce(state, 3)
     pending(state, 5, "u")
-    transitions.asked_for_run(state)
+    transitions.asked_for_run(state, NOW)
     transitions.announce(state, 6)
     transitions.run_enqueued(state, "run-1", 1)
     assert state.since_wave == 5
-    assert transitions.wave_to_report(state, Wait(None, Reason.IN_FLIGHT), was_made=False) is None
-    assert transitions.wave_to_report(state, Materialize(Reason.UPSTREAM_UPDATED), was_made=True) == 4
+    assert transitions.wave_to_report(state, Wait(None, Reason.IN_FLIGHT), NOW, was_made=False) is None
+    assert transitions.wave_to_report(state, Materialize(Reason.UPSTREAM_UPDATED), NOW, was_made=True) == (4, None)
 
 
 def test_a_mark_moves_up_until_its_newest_wave_is_settled() -> None:
     state = PartitionState(None)
     for wave in (2, 4, 7):
         pending(state, wave, "u")
-    assert state.pending == {MARK: (2, 7)}
+    assert state.pending == {MARK: Mark(2, 7)}
     assert not settled(state, "u", 1)
     assert not settled(state, "other", 9)
     assert settled(state, "u", 4)
-    assert state.pending == {MARK: (5, 7)}
+    assert state.pending == {MARK: Mark(5, 7)}
     assert settled(state, "u", 8)
     assert (state.pending, state.pending_since_ms) == ({}, None)
 
@@ -398,14 +400,14 @@ def test_marks_in_any_order_span_the_same_waves(waves: list[int]) -> None:
     state = PartitionState(None)
     for wave in [*waves, waves[0]]:
         pending(state, wave, "u")
-    assert state.pending == {MARK: (2, 7)}
+    assert state.pending == {MARK: Mark(2, 7)}
 
 
 def test_every_partition_of_an_upstream_can_settle_at_once() -> None:
     state = PartitionState(None)
     transitions.upstream_pending(state, [("u", "1"), ("u", "2"), ("v", "1")], 3, NOW)
     assert transitions.upstream_settled(state, "u", None, 3, every_key=True)
-    assert state.pending == {("v", "1"): (3, 3)}
+    assert state.pending == {("v", "1"): Mark(3, 3)}
 
 
 def test_waiting_in_vain_switches_off_no_later_waiting() -> None:
@@ -417,7 +419,7 @@ def test_waiting_in_vain_switches_off_no_later_waiting() -> None:
     late = NOW + DEFAULTS.pending_limit_ms
     assert decide(spec, state, DEFAULTS, late - 1) == Wait(late, Reason.UPSTREAM_PENDING)
     assert decide(spec, state, DEFAULTS, late) == Materialize(Reason.UPSTREAM_UPDATED)
-    transitions.asked_for_run(state)
+    transitions.asked_for_run(state, NOW)
     assert (state.pending, state.asked_wave) == ({}, 1)
     transitions.run_enqueued(state, "run-1", 1)
     transitions.asset_produced(state, Materialization(1, 1, late, inputs={"a": 1}), 2)
@@ -431,17 +433,17 @@ def test_marks_that_nobody_settled_for_long_are_forgotten_when_new_ones_come() -
     state = PartitionState(None)
     pending(state, 1, "gone")
     transitions.upstream_pending(state, [MARK], 2, NOW + transitions.MARKS_LIVE_MS)
-    assert state.pending == {MARK: (2, 2)}
+    assert state.pending == {MARK: Mark(2, 2)}
     assert state.pending_since_ms == NOW + transitions.MARKS_LIVE_MS
 
 
 def test_a_snapshot_leaves_the_waves_alone() -> None:
     state = PartitionState(None)
     transitions.announce(state, 1)
-    transitions.asked_for_run(state)
+    transitions.asked_for_run(state, NOW)
     pending(state, 2, "u")
-    assert transitions.wave_to_report(state, FRESH, was_made=False) == 1
+    assert transitions.wave_to_report(state, FRESH, NOW, was_made=False) == (1, None)
     merged = transitions.merge_loaded(state, PartitionState(None), 9)
     waves = (merged.pending, merged.pending_since_ms, merged.since_wave, merged.owed_wave)
-    assert waves == ({MARK: (2, 2)}, NOW, 2, 2)
+    assert waves == ({MARK: Mark(2, 2)}, NOW, 2, 2)
     assert (merged.asked_wave, merged.settled_wave, merged.pos) == (1, 1, 9)

@@ -342,13 +342,13 @@ class Service:
         self.wakes.pop(asset_id, None)
         self.wanted.pop(asset_id, None)
         if isinstance(decision, Materialize):
-            transitions.asked_for_run(state)
+            transitions.asked_for_run(state, self.now_ms)
             self.wanted[asset_id] = (state.version, state.failures)
         elif isinstance(decision, Wait) and decision.until_ms is not None:
             self.wakes[asset_id] = decision.until_ms
-        wave = transitions.wave_to_report(state, decision, was_made=was_made)
-        if wave is not None:
-            self.settled[asset_id].append(Settled(asset_id, wave))
+        report = transitions.wave_to_report(state, decision, self.now_ms, was_made=was_made)
+        if report is not None:
+            self.settled[asset_id].append(Settled(asset_id, report[0]))
 
     # the play
 

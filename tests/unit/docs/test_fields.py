@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 from actors.catalog import declarations, definitions, redis_assets, steps, timestamps
 from actors.catalog.events import AssetProduced
 from actors.catalog.sections import Section
-from actors.core import loading, partitions
+from actors.core import loading, mappings
 from actors.core.decide import Defaults
 from actors.execution import job_results, results
 from actors.execution.orchestrator import Orchestrator
@@ -96,10 +96,10 @@ def test_the_keys_of_an_event_from_outside() -> None:
 @pytest.mark.parametrize(
     ("page", "phrase"),
     [
-        (ASSETS, f"at most {partitions.MAX_MAPPED_WINDOWS:,} windows"),
+        (ASSETS, f"at most {mappings.MAX_MAPPED_WINDOWS:,} windows"),
         (ASSETS, f"at most {results.MAX_ENTRIES:,} entries and {job_results.MAX_RESULT_BYTES >> 20} MiB"),
         (ASSETS, f"Any JSON up to {results.MAX_PAYLOAD_BYTES >> 10} KiB"),
-        (ASSETS, f"the newest {loading.MAX_CAUSES} at most"),
+        (ASSETS, f"the newest {loading.MAX_CAUSES:,} at most"),
         (ASSETS, {3_600_000: "ends after an hour at the latest"}.get(Defaults().pending_limit_ms, "?")),
         (OUTSIDE, f"not more than {timestamps.MAX_AHEAD_MS * 24 // DAY_MS} hours ahead"),
         (OUTSIDE, {7 * DAY_MS: "once within seven days"}.get(redis_assets._SEEN_FOR_MS, "?")),

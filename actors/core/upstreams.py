@@ -1,0 +1,44 @@
+"""What an asset keeps of its upstreams as a whole: how each is partitioned, and which of its time windows is latest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from actors.core.graph import AssetSpec
+from actors.core.loading import newest_key, open_partition
+from actors.core.mappings import MappingType, is_superseded
+from actors.core.partitions import Partitioning, is_key
+from actors.core.state import PartitionState, UpstreamSnapshot
+
+__all__ = ["KnownUpstreams"]
+
+
+class KnownUpstreams:
+    """Of one asset. Only upstreams of which the latest window alone counts have a latest one here."""
+
+    __slots__ = ("_kinds", "_newest")
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, Partitioning | None] = {}
+        self._newest: dict[str, str] = {}
+
+    def take(self, spec: AssetSpec, snapshots: Mapping[str, UpstreamSnapshot]) -> None:
+        """Take over what was read from the catalog."""
+        self._kinds = {upstream_id: snapshot.partitioning for upstream_id, snapshot in snapshots.items()}
+        for upstream_id, snapshot in snapshots.items():
+            self.is_superseded(spec, upstream_id, newest_key(snapshot))
+
+    def open(self, spec: AssetSpec | None, key: str | None) -> PartitionState:
+        """The state of a partition of which nothing is known yet."""
+        return open_partition(spec, key, self._kinds)
+
+    def is_superseded(self, spec: AssetSpec | None, upstream_id: str, key: str | None) -> bool:
+        """Whether a change of this upstream partition is of no concern; if it is of concern it may be the latest."""
+        mapping = spec.mapping_of(upstream_id) if spec is not None else None
+        kind = self._kinds.get(upstream_id)
+        if mapping is None or mapping.type is not MappingType.LATEST or key is None or not is_key(kind, key):
+            return False
+        if is_superseded(kind, key, self._newest.get(upstream_id), mapping):
+            return True
+        self._newest[upstream_id] = key
+        return False
