@@ -73,6 +73,10 @@ class CatalogScan:
             yield from entries
             after = entries[-1][0]
 
+    def stream_info(self, key: str) -> dict[str, Any] | None:
+        """What the server says of a stream; None if there is none."""
+        return _named(self.ask("XINFO", "STREAM", key)) if self.ask("EXISTS", key) else None
+
     def groups(self, key: str) -> list[dict[str, Any]]:
         """What the server says of each group of a stream; none if there is no stream."""
         if not self.ask("EXISTS", key):

@@ -51,6 +51,9 @@ _TAKEN: Final = frozenset(
     ]
 )
 
+_FLEETING: Final = frozenset(["schema-version", "schema-lock", "restoring", "leader", "services", "service", "control"])
+"""What says something of the catalog's place and of who works on it now, not of what it knows."""
+
 
 def partition_field(partition_key: str | None) -> str:
     """How a partition key is written in a field's name; the one partition of an unpartitioned asset is ''."""
@@ -189,3 +192,8 @@ class Keys:
             return None
         is_stream = name in (self.events_name, self.dead_letters_name, self.audit_name)
         return name if is_stream or name.partition(":")[0] in _TAKEN else None
+
+    @staticmethod
+    def is_fleeting(name: str) -> bool:
+        """Whether a key of this name (see `name_of`) holds nothing that the catalog knows."""
+        return name.partition(":")[0] in _FLEETING

@@ -133,7 +133,7 @@ DAMAGES: list[tuple[str, Damage, list[tuple[str, str]]]] = [
     (
         "a run without a partition",
         lambda client, keys: client.hdel(keys.run("waiting"), "partition"),
-        [("run-unreadable", "waiting")],
+        [("run-unreadable", "waiting"), ("claim-without-run", "other@k")],
     ),
     ("a field that is no JSON", hset("asset:up", "made:k", "{"), [("field-unreadable", "made:k")]),
     ("a field of no kind", hset("asset:up", "mad:", "{}"), [("field-unreadable", "mad:")]),
