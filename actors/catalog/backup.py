@@ -3,7 +3,9 @@
 A catalog that is in use changes while it is read. Every change of it appends an event, so the events of the meantime
 name what may have changed: it is read again, round by round, until a round was passed in which nothing happened. What
 is written down then is the catalog as of one event. On a catalog that never rests so long the rounds end,
-`isConsistent` is false, and the service that follows a restore reads all events of the meantime again.
+`isConsistent` is false, and the service that follows a restore reads all events of the meantime again. Only the marks by which a
+repeated report of an outsider is known (`P:seen:*`) are those of the beginning: what is reported again counts again,
+and nothing counts as known that is not.
 
 A record is `{"name", "type", "items"}`, where the name is what stands behind the prefix. One with `begin` is the first
 of its name, and takes the place of all that was written of it before; `none` stands for a key that went meanwhile.

@@ -288,7 +288,8 @@ def test_a_backup_beside_a_living_catalog_is_one_of_an_instant(
     assert summary.rounds > 1
     with own_prefix(client) as other:
         assert restored(client, other, file).mended == ()
-        assert kept(client, other) == kept(client, prefix)
+        there, here = ({n: k for n, k in kept(client, p).items() if not n.startswith("seen:")} for p in (other, prefix))
+        assert there == here
 
 
 def test_a_catalog_that_never_rests_is_read_again_from_the_beginning_of_its_backup(
