@@ -3,9 +3,9 @@
 A catalog that is in use changes while it is read. Every change of it appends an event, so the events of the meantime
 name what may have changed: it is read again, round by round, until a round was passed in which nothing happened. What
 is written down then is the catalog as of one event. On a catalog that never rests so long the rounds end,
-`isConsistent` is false, and the service that follows a restore reads all events of the meantime again. Only the marks by which a
-repeated report of an outsider is known (`P:seen:*`) are those of the beginning: what is reported again counts again,
-and nothing counts as known that is not.
+`isConsistent` is false, and the service that follows a restore reads all events of the meantime again. Only the marks
+by which a repeated report of an outsider is known (`P:seen:*`) are those of the beginning: what is reported again
+counts again, and nothing counts as known that is not.
 
 A record is `{"name", "type", "items"}`, where the name is what stands behind the prefix. One with `begin` is the first
 of its name, and takes the place of all that was written of it before; `none` stands for a key that went meanwhile.
@@ -43,7 +43,8 @@ OnKeys = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class BackupSummary:
-    """`position` is the event as of which the catalog was written down, if `is_consistent`."""
+    """`keys` there were at the first reading; `position` is the event as of which the catalog was written down, if
+    `is_consistent`."""
 
     keys: int
     position: str
@@ -77,15 +78,15 @@ class _Backup:
         began_at = self._position
         for piece in pieces(name for name in self._scan.names() if not self._is_elsewhere(name)):
             self._write_keys(piece)
-        rounds, is_consistent = 0, False
+        keys_count, rounds, is_consistent = self._written, 0, False
         while not is_consistent and rounds < _MOST_ROUNDS:
             rounds += 1
             self._write_keys(self._changed())
             is_consistent = self._last_event() == self._position
         for name in STREAM_NAMES:
             self._write_position(name, None if is_consistent else began_at)
-        self._writer.end = {"keys": self._written, "position": self._position, "isConsistent": is_consistent}
-        return BackupSummary(self._written, self._position, rounds, is_consistent)
+        self._writer.end = {"keys": keys_count, "position": self._position, "isConsistent": is_consistent}
+        return BackupSummary(keys_count, self._position, rounds, is_consistent)
 
     @property
     def _position(self) -> str:
@@ -165,9 +166,9 @@ class _Backup:
 
     def _write_items(self, name: str, kind: str, items: Iterable[Any], *, begins: bool = True, **more: int) -> None:
         """In several records when there are many."""
-        self._written += begins
-        self._on_keys(self._written)
         for piece in _lines(items):
+            self._written += begins
+            self._on_keys(self._written)
             self._write_record({"name": name, "type": kind, "items": piece, **more}, begins=begins)
             begins = False
         if begins:

@@ -87,12 +87,13 @@ def restore(
             raise
         for piece in pieces(name for name in scan.names() if not keys.is_fleeting(name)):
             client.unlink(*(f"{prefix}:{name}".encode(errors="surrogateescape") for name in piece))
-        written = write_records(client, keys, read_records(path, on_stage("restoring")))
+        write_records(client, keys, read_records(path, on_stage("restoring")))
         client.set(keys.schema_version, header["schemaVersion"])
         client.delete(keys.restoring)
     ensure_schema(client, keys)
     mended = tuple(Doctor(client, prefix=prefix, streams=streams).examine(fix=True))
-    return RestoreSummary(header, written, mended)
+    count = sum(1 for name in scan.names() if not keys.is_fleeting(name))
+    return RestoreSummary(header, count, mended)
 
 
 def _verified(path: Path, keys: Keys, on_stage: OnStage) -> Record:
@@ -121,24 +122,21 @@ def _refuse_if_used(client: Redis, keys: Keys) -> None:
         )
 
 
-def write_records(client: Redis, keys: Keys, records: Iterator[Record]) -> int:
-    """Carry out what records say, whatever is there; of how many keys.
+def write_records(client: Redis, keys: Keys, records: Iterator[Record]) -> None:
+    """Carry out what records say, whatever is there.
 
     Raises:
         RedisError: as the client raises it.
     """
     streams = dict(zip(STREAM_NAMES, (keys.events, keys.dead_letters, keys.audit), strict=True))
-    begun = 0
     pending: list[Command] = []
     for record in records:
-        begun += record.get("begin", False) and record["type"] != "none"
         name: str = record["name"]
         pending += _commands(streams.get(name) or f"{keys.prefix}:{name}", record)
         if len(pending) >= _AT_ONCE:
             _send(client, pending)
             pending = []
     _send(client, pending)
-    return begun
 
 
 def _send(client: Redis, commands: list[Command]) -> None:

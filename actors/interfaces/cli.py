@@ -12,11 +12,14 @@ import typer
 from typer.core import TyperGroup
 
 from actors.interfaces.commands.assets import history, mark_stale, resume
+from actors.interfaces.commands.backup import backup
 from actors.interfaces.commands.debug import debug
+from actors.interfaces.commands.doctor import doctor
 from actors.interfaces.commands.emit import emit
 from actors.interfaces.commands.explain import explain
 from actors.interfaces.commands.pauses import pause, pauses, unpause
 from actors.interfaces.commands.plan import plan
+from actors.interfaces.commands.restore import restore
 from actors.interfaces.commands.runs import audit, cancel, run, runs
 from actors.interfaces.commands.status import status
 from actors.interfaces.commands.trigger import trigger
@@ -116,6 +119,9 @@ for _name, _command, _short in (
     ("workflows", workflows, "List the workflows."),
     ("put-workflow", put_workflow, "Keep a definition."),
     ("remove-workflow", remove_workflow, "Drop a definition."),
+    ("backup", backup, "Write the catalog to a file."),
+    ("restore", restore, "Bring a backup back."),
+    ("doctor", doctor, "Find and mend what does not fit."),
 ):
     app.command(_name, short_help=_short)(_command)
 
