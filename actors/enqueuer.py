@@ -29,6 +29,7 @@ from actors.core.run_queue import Capacity, RunKey, RunQueue, Slot
 from actors.messages import (
     ChildFailed,
     CountQueue,
+    OpenQueue,
     QueuedRunLoaded,
     QueueDump,
     ReloadAsset,
@@ -69,6 +70,7 @@ EnqueuerMessage = (
     | RunsLoaded
     | WorkflowsKnown
     | SetCapacity
+    | OpenQueue
     | SubmitRuns
     | RetryRuns
     | CountQueue
@@ -76,9 +78,9 @@ EnqueuerMessage = (
 
 
 class EnqueuerActor(PooledActor):
-    """Turns wants into submitted runs, one run for each (workflow, partition)."""
+    """Turns wants into submitted runs, one run for each (workflow, partition); one that is not open keeps them."""
 
-    def __init__(self, around: Surroundings, capacity: Capacity, aging_ms: int) -> None:
+    def __init__(self, around: Surroundings, capacity: Capacity, aging_ms: int, *, is_open: bool = True) -> None:
         super().__init__()
         self._around = around
         self._queue = RunQueue(capacity, aging_ms=aging_ms)
@@ -86,6 +88,7 @@ class EnqueuerActor(PooledActor):
         self._submitting: dict[RunKey, Submission] = {}
         self._started: dict[str, Started] = {}
         self._workflows: dict[str, WorkflowSpec] = {}
+        self._is_open = is_open
         self._is_ready = False
         self._believed_active: frozenset[str] = frozenset()
         self._is_flush_due = False
@@ -121,6 +124,12 @@ class EnqueuerActor(PooledActor):
             case SetCapacity():
                 self._queue.resize(message.capacity)
                 self._flush_soon()
+            case OpenQueue():
+                self._is_open = True
+                if self._is_ready:
+                    # News of runs may be on the way still; the catalog knows them.
+                    self._is_ready = False
+                    self._load_runs()
             case CountQueue():
                 return self._dump()
             case _:
@@ -290,7 +299,7 @@ class EnqueuerActor(PooledActor):
 
     def _submit(self) -> None:
         self._is_flush_due = False
-        if not self._is_ready:
+        if not (self._is_ready and self._is_open):
             return
         requests: list[RunRequest] = []
         while (taken := self._queue.take()) is not None:

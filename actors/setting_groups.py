@@ -18,6 +18,7 @@ __all__ = [
     "DispatcherSettings",
     "FailureBudgetSettings",
     "HistorySettings",
+    "LeadershipSettings",
     "LogSettings",
     "MetricsSettings",
     "PathSetting",
@@ -195,6 +196,10 @@ class StreamSettings(Group):
 class HistorySettings(Group):
     materializations: Annotated[int, Field(ge=1, le=1_000_000)] = 200
     runs: Annotated[int, Field(ge=1, le=100_000_000)] = 10_000
+
+
+class LeadershipSettings(Group):
+    lease_seconds: Annotated[float, Field(ge=1, le=300)] = 5.0
 
 
 class LogSettings(Group):

@@ -32,6 +32,7 @@ from actors.setting_groups import (
     DispatcherSettings,
     FailureBudgetSettings,
     HistorySettings,
+    LeadershipSettings,
     LogSettings,
     MetricsSettings,
     PathSetting,
@@ -79,6 +80,7 @@ class Settings(BaseSettings):
     refresh: RefreshSettings = RefreshSettings()
     streams: StreamSettings = StreamSettings()
     history: HistorySettings = HistorySettings()
+    leadership: LeadershipSettings = LeadershipSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     supervision: SupervisionSettings = SupervisionSettings()

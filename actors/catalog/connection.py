@@ -52,14 +52,16 @@ def connect(url: str, *, password: str | None = None, socket_timeout_seconds: fl
     )
 
 
-def without_retry(client: Redis) -> Redis:
-    """A client of the same server that never sends a command again.
+def without_retry(client: Redis, *, socket_timeout_seconds: float | None = None) -> Redis:
+    """A client of the same server that never sends a command again; maybe with a timeout of its own.
 
     Reading a consumer group is a write: entries whose delivery was lost are pending, and a silent second read would
     pass over them.
     """
     pool = client.connection_pool
     options = {**pool.connection_kwargs, "retry": Retry(NoBackoff(), 0)}
+    if socket_timeout_seconds is not None:
+        options |= {"socket_timeout": socket_timeout_seconds, "socket_connect_timeout": socket_timeout_seconds}
     return Redis.from_pool(ConnectionPool(pool.connection_class, **options))
 
 

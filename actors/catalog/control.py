@@ -1,17 +1,17 @@
 """How commands ask the running service, over the server that both use.
 
-The service keeps a heartbeat key alive and takes requests from a list; each answer goes to a list of its own, which
-expires. Deadlines are read from the server's clock, so the clocks of two machines need not agree.
+Each service keeps a heartbeat key alive; the one that leads takes requests from a list, and each answer goes to a list
+of its own, which expires. Deadlines are read from the server's clock, so the clocks of two machines need not agree.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -22,7 +22,15 @@ from actors.catalog.connection import server_errors, server_of, without_retry
 from actors.catalog.keys import Keys
 from actors.catalog.store import CatalogUnavailable, Json, JsonObject
 
-__all__ = ["ControlClient", "ControlFailed", "ControlServer", "ControlTimeout", "ServiceNotRunning"]
+__all__ = [
+    "ControlClient",
+    "ControlFailed",
+    "ControlServer",
+    "ControlTimeout",
+    "LivingService",
+    "ServiceNotRunning",
+    "Services",
+]
 
 MAX_REQUEST_BYTES: Final = 256 * 1024
 _HEARTBEAT_MS: Final = 5_000
@@ -30,6 +38,7 @@ _BEAT_SECONDS: Final = 1.5
 _REPLY_SECONDS: Final = 60
 _POLL_SECONDS: Final = 0.5
 _RETRY_SECONDS: Final = 0.5
+_STANDBY_SECONDS: Final = 0.1
 
 Handler = Callable[[str, JsonObject], Json]
 
@@ -46,21 +55,55 @@ class ControlFailed(RuntimeError):  # noqa: N818 - reads as the event it tells o
     """The service refused or failed to carry out the request; the text is its reason."""
 
 
+@dataclass(frozen=True, slots=True)
+class LivingService:
+    """A service that showed itself in the last seconds. `about` is what it says of itself: `{host, pid, startedAt}`."""
+
+    service_id: str
+    about: JsonObject
+    is_leader: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The services that live, the leader first. `term` is that of the leader, or of the last one; `left_ms` says for
+    how long nobody else can take the lead; 0 when anybody can."""
+
+    living: tuple[LivingService, ...]
+    term: int
+    left_ms: int
+
+    @property
+    def leader(self) -> LivingService | None:
+        return next((service for service in self.living if service.is_leader), None)
+
+
 class ControlServer:
     """Two threads: one shows that the service lives, one answers requests, one at a time. It can be started once.
 
     `handler` gets the operation and its arguments. What it returns is the answer; what it raises is answered as an
-    error and does not end the server.
+    error and does not end the server. `leads` is asked before a request is taken: only the leader answers.
     """
 
-    def __init__(self, client: Redis, *, prefix: str, handler: Handler) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        *,
+        prefix: str,
+        handler: Handler,
+        service_id: str,
+        about: JsonObject,
+        leads: Callable[[], bool],
+    ) -> None:
         self._client = without_retry(client)
         self._keys = Keys(prefix)
         self._handler = handler
+        self._service_id = service_id
+        self._heartbeat = dump(about)
+        self._leads = leads
         self._server = server_of(client)
         self._log = structlog.get_logger(__name__)
         self._stopping = threading.Event()
-        self._heartbeat = dump({"pid": os.getpid(), "startedAt": int(time.time() * 1000), "id": uuid.uuid4().hex})
         self._threads = [
             threading.Thread(target=self._repeat, args=(self._beat,), name="catalog-heartbeat", daemon=True),
             threading.Thread(target=self._repeat, args=(self._serve,), name="catalog-control", daemon=True),
@@ -80,9 +123,10 @@ class ControlServer:
         if any(thread.is_alive() for thread in self._threads):
             return False
         try:
-            with server_errors(self._server):
-                if self._client.get(self._keys.service) == self._heartbeat:
-                    self._client.delete(self._keys.service)
+            with server_errors(self._server), self._client.pipeline(transaction=True) as pipe:
+                pipe.srem(self._keys.services, self._service_id)
+                pipe.delete(self._keys.service(self._service_id))
+                pipe.execute()
         except CatalogUnavailable:
             pass  # the heartbeat expires by itself
         self._client.close()
@@ -97,12 +141,22 @@ class ControlServer:
                 self._stopping.wait(_RETRY_SECONDS)  # the stream's reader reports it
 
     def _beat(self) -> None:
-        self._client.set(self._keys.service, self._heartbeat, px=_HEARTBEAT_MS)
+        with self._client.pipeline(transaction=True) as pipe:
+            pipe.set(self._keys.service(self._service_id), self._heartbeat, px=_HEARTBEAT_MS)
+            pipe.sadd(self._keys.services, self._service_id)
+            pipe.execute()
         self._stopping.wait(_BEAT_SECONDS)
 
     def _serve(self) -> None:
+        if not self._leads():
+            self._stopping.wait(_STANDBY_SECONDS)
+            return
         taken: Any = self._client.blpop([self._keys.control], timeout=_POLL_SECONDS)
         if taken is None:
+            return
+        if not self._leads():
+            # It was lost meanwhile: the request is for whoever leads now.
+            self._client.lpush(self._keys.control, taken[1])
             return
         try:
             request = _read_request(taken[1])
@@ -134,8 +188,35 @@ class ControlClient:
         self._server = server_of(client)
 
     def is_service_running(self) -> bool:
+        """Whether any service lives: one that leads, or one that will."""
+        return bool(self._heartbeats())
+
+    def services(self) -> Services:
+        """Who lives, and who of them leads."""
+        beats = self._heartbeats()
+        with server_errors(self._server), self._client.pipeline(transaction=True) as pipe:
+            pipe.hgetall(self._keys.leader)
+            pipe.time()
+            lease, (seconds, microseconds) = pipe.execute()
+        left_ms = max(0, int(lease.get("untilMs", 0)) - _as_ms(seconds, microseconds))
+        holder = lease.get("id") if left_ms else None
+        living = [LivingService(each, json.loads(text), each == holder) for each, text in sorted(beats.items())]
+        return Services(tuple(sorted(living, key=lambda each: not each.is_leader)), int(lease.get("term", 0)), left_ms)
+
+    def _heartbeats(self) -> Mapping[str, str]:
+        """What each service that lives said last, by its id."""
         with server_errors(self._server):
-            return bool(self._client.exists(self._keys.service))
+            ids: Any = self._client.smembers(self._keys.services)
+            if not ids:
+                return {}
+            known = sorted(ids)
+            texts: Any = self._client.mget([self._keys.service(each) for each in known])
+            beats = dict(zip(known, texts, strict=True))
+            dead = [each for each, text in beats.items() if text is None]
+            if dead:
+                # One that lives after all puts itself back with its next beat.
+                self._client.srem(self._keys.services, *dead)
+        return {each: text for each, text in beats.items() if text is not None}
 
     def ask(self, op: str, args: JsonObject, *, timeout_seconds: float) -> Json:
         """The service's answer.
@@ -178,8 +259,11 @@ class ControlClient:
 
 
 def _server_ms(client: Redis) -> int:
-    seconds, microseconds = client.time()
-    return int(seconds) * 1000 + int(microseconds) // 1000
+    return _as_ms(*client.time())
+
+
+def _as_ms(seconds: int, microseconds: int) -> int:
+    return seconds * 1000 + microseconds // 1000
 
 
 def _read_request(text: str) -> dict[str, Any]:

@@ -1,7 +1,6 @@
-"""The catalog for actors: their questions wait in lanes, each served by a thread that may block.
+"""The catalog for actors: their questions wait in lanes, each served by a thread that may block (see `lanes`).
 
-While the catalog is unavailable a lane tries the same question again, slower each time, until it is answered or the
-gateway stops: every one of them is safe to repeat. Submissions are taken in batches, whatever has gathered at once.
+Submissions are taken in batches, whatever has gathered at once. Until the service leads, expiries are held back.
 """
 
 from __future__ import annotations
@@ -11,15 +10,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from pykka import ActorDeadError, ActorRef
 
 from actors.catalog.definitions import WorkflowDefinition
+from actors.catalog.lanes import Lane
 from actors.catalog.store import (
     CatalogUnavailable,
+    Deposed,
     Gone,
     JsonObject,
     NewRun,
@@ -43,17 +43,14 @@ from actors.messages import (
     WorkflowLoaded,
     WorkflowsLoaded,
 )
-from actors.observer import Observer
 from actors.runtime import Clock
 
-__all__ = ["CatalogGateway", "Lane", "ThreadLane"]
+__all__ = ["CatalogGateway"]
 
 _log = structlog.get_logger(__name__)
 
 Receiver = ActorRef[Any]
 
-FIRST_RETRY_SECONDS = 0.1
-LAST_RETRY_SECONDS = 5.0
 HISTORY_READ = 1_000
 SUBMIT_AT_ONCE = 100
 """Enough to hide the way to the server; few enough that it works on some runs while the next are prepared here."""
@@ -67,20 +64,18 @@ class _Submission:
     receiver: Receiver
 
 
-class Lane(Protocol):
-    """Work that waits its turn. Each piece is safe to repeat, and is repeated while the catalog is unavailable."""
-
-    def put(self, work: Callable[[], None]) -> None: ...
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-
 class CatalogGateway:
     """Implements `CatalogPort` over a blocking store, and hands claimed runs to the launcher."""
 
-    def __init__(self, store: Store, launcher: RunLauncher, clock: Clock, make_lane: Callable[[str], Lane]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        launcher: RunLauncher,
+        clock: Clock,
+        make_lane: Callable[[str], Lane],
+        *,
+        is_leading: bool = True,
+    ) -> None:
         self._store = store
         self._launcher = launcher
         self._clock = clock
@@ -90,6 +85,9 @@ class CatalogGateway:
         self._reads = make_lane("catalog-reads")
         self._submissions = make_lane("catalog-submissions")
         self._expiries = make_lane("catalog-expiries")
+        self._holding = threading.Lock()  # guards the two below
+        self._is_leading = is_leading
+        self._held: dict[tuple[str, str | None], Callable[[], None]] = {}
 
     def start(self) -> None:
         for lane in (self._reads, self._submissions, self._expiries):
@@ -99,6 +97,19 @@ class CatalogGateway:
         """What is under way is finished; what waits is given up: the catalog has all of it still."""
         for lane in (self._reads, self._submissions, self._expiries):
             lane.stop()
+
+    def lead(self) -> None:
+        """Write from now on, and what was held back: the catalog knows which of it the last leader has written."""
+        with self._holding:
+            self._is_leading = True
+            held, self._held = self._held, {}
+        for work in held.values():
+            self._expiries.put(work)
+
+    def expired(self, asset_id: str, partition_key: str | None) -> None:
+        """Take note that the expiry was published, by whoever leads."""
+        with self._holding:
+            self._held.pop((asset_id, partition_key), None)
 
     def load_workflows(self, receiver: Receiver) -> None:
         self._reads.put(partial(self._load_workflows, receiver))
@@ -130,7 +141,15 @@ class CatalogGateway:
             self._submissions.put(self._submit_waiting)
 
     def expire(self, asset_id: str, partition_key: str | None, version: int, expiry: Expiry) -> None:
-        self._expiries.put(partial(self._expire, asset_id, partition_key, version, expiry))
+        self._write((asset_id, partition_key), partial(self._expire, asset_id, partition_key, version, expiry))
+
+    def _write(self, of: tuple[str, str | None], work: Callable[[], None]) -> None:
+        """Put it into the lane of expiries once the service leads; of the same thing only the latest."""
+        with self._holding:
+            if not self._is_leading:
+                self._held[of] = work
+                return
+        self._expiries.put(work)
 
     # -- on the threads of the lanes ---------------------------------------------------------------------------------
 
@@ -203,8 +222,8 @@ class CatalogGateway:
         requests = [request for submission in self._taken for request in submission.requests]
         try:
             outcomes = self._submit(requests)
-        except CatalogUnavailable:
-            raise  # this piece of work is repeated, with what was taken
+        except (CatalogUnavailable, Deposed):
+            raise  # this piece of work is repeated, with what was taken; or it is another's now
         except Exception as error:
             # Without an answer they would keep their slots. Those that were submitted after all are told of as news.
             _log.exception("submission.failed", runs=len(requests))
@@ -287,48 +306,6 @@ class CatalogGateway:
                 error=f"the run could not be launched: {error}",
                 expected=request.workflow.expected(request.partition_key),
             )
-
-
-class ThreadLane:
-    """A lane served by one thread, in order."""
-
-    def __init__(self, name: str, observer: Observer) -> None:
-        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._observer = observer
-        self._is_stopping = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name=f"headwater-{name}", daemon=True)
-
-    def put(self, work: Callable[[], None]) -> None:
-        self._work.put(work)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._is_stopping.set()
-        self._work.put(None)
-        if self._thread.is_alive():
-            self._thread.join(10.0)
-
-    def _serve(self) -> None:
-        while (work := self._work.get()) is not None and not self._is_stopping.is_set():
-            try:
-                self._do(work)
-            except Exception:
-                # A question that cannot be answered must not silence those behind it.
-                _log.exception("catalog question failed", lane=self._thread.name)
-
-    def _do(self, work: Callable[[], None]) -> None:
-        wait_seconds = FIRST_RETRY_SECONDS
-        while not self._is_stopping.is_set():
-            try:
-                work()
-            except CatalogUnavailable as error:
-                self._observer.catalog_unavailable(error=str(error))
-                self._is_stopping.wait(wait_seconds)
-                wait_seconds = min(2 * wait_seconds, LAST_RETRY_SECONDS)
-            else:
-                return
 
 
 def _tell(receiver: Receiver, message: object) -> None:

@@ -179,6 +179,9 @@ class Keys:
     def produced(self, run_id: str) -> str:
         return f"{self.prefix}:produced:{run_id}"
 
+    def service(self, service_id: str) -> str:
+        return f"{self.prefix}:service:{service_id}"
+
     def control_reply(self, request_id: str) -> str:
         return f"{self.prefix}:control:reply:{request_id}"
 

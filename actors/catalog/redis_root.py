@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from redis import Redis
 
 from actors.catalog.connection import server_errors, server_of
 from actors.catalog.events import Event, encode_data
 from actors.catalog.keys import Keys
-from actors.catalog.scripts import ScriptName, Scripts
+from actors.catalog.scripts import Fence, ScriptName, Scripts
 from actors.setting_groups import HistorySettings, StreamSettings
 
-__all__ = ["BATCH", "RedisRoom", "keys_of", "position_of"]
+__all__ = ["BATCH", "RedisRoom", "entry_id_of", "keys_of", "position_of"]
 
 BATCH: Final = 500
 """Most commands in one round trip: enough to hide the latency, few enough to let others in between."""
@@ -39,6 +40,16 @@ class RedisRoom:
         self._history = history
         self._scripts = Scripts(client, self._keys)
         self._server = server_of(client)
+
+    def fenced_by(self, fence: Fence) -> Self:
+        """The same catalog as a leader writes to it: whatever it writes is in the leader's term, or refused.
+
+        Everything that a service writes because it leads goes through such a store, so that no write can be forgotten.
+        Each of its writing methods raises `Deposed`.
+        """
+        fenced = copy.copy(self)
+        fenced._scripts = Scripts(self._client, self._keys, fence)
+        return fenced
 
     def _call(self, name: ScriptName, /, **args: Any) -> Any:
         with server_errors(self._server):
@@ -77,3 +88,8 @@ def position_of(entry_id: str) -> int:
     ms, _, sequence = entry_id.partition("-")
     # The sequence is a 64-bit number of its own: it goes on counting when the server's clock is set back.
     return (int(ms) << 64) | int(sequence or 0)
+
+
+def entry_id_of(position: int) -> str:
+    """The other way round."""
+    return f"{position >> 64}-{position & ((1 << 64) - 1)}"

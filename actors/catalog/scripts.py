@@ -8,24 +8,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from redis import Redis
 from redis.exceptions import NoScriptError
 
 from actors.catalog.keys import Keys
+from actors.catalog.store import Deposed
 
-__all__ = ["ScriptCall", "ScriptName", "Scripts"]
+__all__ = ["Fence", "ScriptCall", "ScriptName", "Scripts"]
 
 # json.dumps makes a new one at each call.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 ScriptName = Literal[
+    "acknowledge",
     "ask_run",
     "await_start",
     "dead_letter",
     "expire",
     "finish_run",
+    "lease_acquire",
+    "lease_release",
+    "lease_renew",
     "overdue_runs",
     "pause",
     "lease_acquire",
@@ -47,6 +52,16 @@ ScriptName = Literal[
     "submit",
     "unpause",
 ]
+
+
+class Fence(Protocol):
+    """What stands between a service and what only a leader may write."""
+
+    def term(self) -> int | None:
+        """The term in which it leads; None if it does not."""
+
+    def refused(self, term: int) -> None:
+        """The server refused a write: the catalog's term is this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +94,38 @@ class ScriptCall:
 
 
 class Scripts:
-    """Runs scripts by their hash. A server that does not have one (restarted, SCRIPT FLUSH) is sent the text."""
+    """Runs scripts by their hash. A server that does not have one (restarted, SCRIPT FLUSH) is sent the text.
 
-    def __init__(self, client: Redis, keys: Keys) -> None:
+    With a `fence` every script is run as the leader, in its term, or not at all.
+    """
+
+    def __init__(self, client: Redis, keys: Keys, fence: Fence | None = None) -> None:
         self._client = client
         self._keys = keys.for_scripts
+        self._fence = fence
 
     def call(self, name: ScriptName, /, **args: Any) -> Any:
-        """Run one script. Raises redis errors."""
-        call = ScriptCall(name, args)
+        """Run one script.
+
+        Raises:
+            Deposed: the service does not lead (any more); nothing was changed.
+            RedisError: as the client raises it.
+        """
+        call = ScriptCall(name, {**args, **self._term()})
         try:
-            return self._client.evalsha(_load(name).sha1, len(self._keys), *self._keys, call.argument())
+            answer = self._client.evalsha(_load(name).sha1, len(self._keys), *self._keys, call.argument())
         except NoScriptError:
-            return self._client.eval(_load(name).text, len(self._keys), *self._keys, call.argument())
+            answer = self._client.eval(_load(name).text, len(self._keys), *self._keys, call.argument())
+        self._check(answer)
+        return answer
 
     def call_all(self, calls: Sequence[ScriptCall]) -> list[Any]:
         """Run many, in order and each atomic by itself, in one round trip; a second one for those that the server did
-        not have. The first error of a script is raised when all have run."""
+        not have. The first error of a script (see `call`) is raised when all have run."""
         if not calls:
             return []
+        term = self._term()
+        calls = [ScriptCall(call.name, {**call.args, **term}) for call in calls] if term else calls
         answers = self._send(calls, by_text=False)
         missing = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if missing:
@@ -107,7 +135,25 @@ class Scripts:
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
+            self._check(answer)
         return answers
+
+    def _term(self) -> dict[str, int]:
+        """The argument by which prelude.lua knows a leader's call."""
+        if self._fence is None:
+            return {}
+        term = self._fence.term()
+        if term is None:
+            raise Deposed("this service does not lead; whoever does sees to it")
+        return {"term": term}
+
+    def _check(self, answer: Any) -> None:
+        if isinstance(answer, list) and answer and answer[0] == "deposed":
+            if self._fence is not None:
+                self._fence.refused(answer[1])
+            raise Deposed(
+                f"another service leads, in term {answer[1]}; whatever this one was about to write is refused"
+            )
 
     def _send(self, calls: Sequence[ScriptCall], *, by_text: bool) -> list[Any]:
         with self._client.pipeline(transaction=False) as pipe:

@@ -23,6 +23,7 @@ __all__ = [
     "BasisOutdated",
     "Busy",
     "CatalogUnavailable",
+    "Deposed",
     "Gone",
     "HistoryEntry",
     "Json",
@@ -59,6 +60,11 @@ class CatalogUnavailable(RuntimeError):  # noqa: N818 - reads as the event it te
 
 class RunFenced(RuntimeError):  # noqa: N818 - reads as the event it tells of
     """A write for a run that is not active any more (ended, canceled or lost); it was refused and changed nothing."""
+
+
+class Deposed(RuntimeError):  # noqa: N818 - reads as the event it tells of
+    """A write of a service that does not lead (any more); it was refused and changed nothing. Whoever leads now sees to
+    what was to be written."""
 
 
 class RunStatus(StrEnum):

@@ -1,12 +1,15 @@
 """Reads the stream of events: each once or more often, in order, and what cannot be read is put aside, not lost.
 
-Entries are acknowledged when they have been handed over, so what was under way in a crash is pending and is read again.
-There is one consumer name, so a restarted service finds its own pending entries.
+Every service reads for itself, and only the leader says how far: the consumer group is a cursor, which the leader moves
+when entries have been handed over. So what was under way in a crash is read again by whoever leads next; and a leader
+that was deposed without noticing can neither take an entry away from the next one (as a second consumer of the group
+would) nor move the cursor, because that carries its term.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,18 +20,22 @@ from redis.exceptions import ResponseError
 
 from actors.catalog.connection import server_errors, server_of, without_retry
 from actors.catalog.events import AssetExpired, AssetProduced, Event, EventInvalid, parse_entry
-from actors.catalog.redis_root import keys_of, position_of
-from actors.catalog.scripts import Scripts
-from actors.catalog.store import CatalogUnavailable, NewMaterialization, RunFenced, Store
+from actors.catalog.redis_root import entry_id_of, keys_of, position_of
+from actors.catalog.scripts import Fence, Scripts
+from actors.catalog.store import CatalogUnavailable, Deposed, NewMaterialization, RunFenced, Store
+from actors.core.wallclock import DAY_MS
 from actors.setting_groups import StreamSettings
 
 __all__ = ["Entry", "StreamListener", "StreamReader"]
 
-CONSUMER: Final = "service"
 _FIRST_WAIT_SECONDS: Final = 0.1
 _LONGEST_WAIT_SECONDS: Final = 5.0
 _MOST_FIELDS: Final = 32
 _LONGEST_FIELD: Final = 64 * 1024
+_SEEN_FOR_MS: Final = 7 * DAY_MS
+"""How long a dead letter is remembered, should its entry be read again."""
+_SILENCE_SECONDS: Final = 5.0
+"""After so long without reading, entries that were not read may have been trimmed."""
 
 Fields = Mapping[str, str]
 
@@ -47,7 +54,8 @@ class StreamListener:
 
     `on_events` gets events in order, some perhaps again; they are acknowledged when it returns. Of a materialization
     that an outsider reported, `check_key` raises ValueError if the asset has no such partition, and `upstreams_of`
-    names what it is made from.
+    names what it is made from. `on_leading` is called when a reader that was told to lead has handed over all that the
+    stream held then; `on_missed` when entries were trimmed that it had not read.
     """
 
     on_events: Callable[[Sequence[Entry]], None]
@@ -56,13 +64,17 @@ class StreamListener:
     on_unavailable: Callable[[str], None]
     on_available: Callable[[], None]
     check_key: Callable[[str, str | None], None] = lambda _asset_id, _key: None
+    on_leading: Callable[[], None] = lambda: None
+    on_missed: Callable[[], None] = lambda: None
 
 
 class StreamReader:
-    """A thread that reads the stream as the group's one consumer. It can be started once.
+    """A thread that reads the stream. It can be started once; it follows, or leads from when it is told to.
 
-    An `asset.produced` or `asset.expired` that did not come out of the catalog's own script (it has no field `version`)
-    is recorded first; the event that the recording appends is the one that is handed over.
+    Following it hands over what there is to read and writes nothing. Leading it goes on where the last leader was,
+    moves the cursor, and puts aside what cannot be read. An `asset.produced` or `asset.expired` that did not come out
+    of the catalog's own script (it has no field `version`) is recorded by the leader; the event that this appends is
+    the one that is handed over.
     """
 
     def __init__(
@@ -73,29 +85,42 @@ class StreamReader:
         *,
         prefix: str,
         streams: StreamSettings,
+        fence: Fence | None = None,
         block_ms: int = 500,
     ) -> None:
         self._client = without_retry(client)
         self._store = store
         self._listener = listener
         self._keys = keys_of(prefix, streams)
-        self._scripts = Scripts(self._client, self._keys)
+        self._scripts = Scripts(self._client, self._keys, fence)
         self._group = streams.group
         self._batch = streams.batch
         self._dead_letters_limit = streams.dead_letters_max_length
         self._block_ms = block_ms
         self._server = server_of(client)
         self._stopping = threading.Event()
+        self._is_to_lead = threading.Event()
+        self._is_leading = False
+        self._leads_at: int | None = None
+        self._read_up_to: int | None = None
+        self._last_read_seconds = 0.0
         self._available = True
         self._log = structlog.get_logger(__name__)
         self._thread = threading.Thread(target=self._run, name="catalog-stream", daemon=True)
 
-    def start(self) -> None:
+    def start(self, *, after: int | None = None) -> None:
+        """Read what comes after this position (see `Store.position`); without one, nothing until it is told to lead."""
+        self._read_up_to = after
         self._thread.start()
+
+    def lead(self) -> None:
+        """Go on as the leader; entries that were read while following may be handed over again."""
+        self._is_to_lead.set()
 
     def stop(self, timeout_seconds: float) -> bool:
         """Stop after the batch under way; False if that takes longer."""
         self._stopping.set()
+        self._is_to_lead.set()
         if self._thread.is_alive():
             self._thread.join(timeout_seconds)
         if self._thread.is_alive():
@@ -104,18 +129,24 @@ class StreamReader:
         return True
 
     def _run(self) -> None:
+        if self._read_up_to is None:
+            self._is_to_lead.wait()
         wait_seconds = _FIRST_WAIT_SECONDS
         while not self._stopping.is_set():
             try:
                 with server_errors(self._server):
-                    self._create_group()
-                    self._tell_available()
-                    wait_seconds = _FIRST_WAIT_SECONDS
-                    self._read()
+                    while not self._stopping.is_set():
+                        self._turn()
+                        self._tell_available()
+                        wait_seconds = _FIRST_WAIT_SECONDS
             except CatalogUnavailable as error:
                 self._tell_unavailable(str(error))
+            except Deposed:
+                # Whoever leads now goes on from the cursor; this service will start anew.
+                self._is_leading = False
+                self._is_to_lead.clear()
             except Exception as error:
-                # A defect must not end the service's hearing; the entries are pending and are read again.
+                # A defect must not end the service's hearing; the entries are read again.
                 self._log.exception("stream.failed")
                 self._tell_unavailable(f"reading the stream {self._keys.events} failed: {error}")
             self._stopping.wait(wait_seconds)
@@ -131,60 +162,75 @@ class StreamReader:
             self._available = True
             self._listener.on_available()
 
-    def _create_group(self) -> None:
+    def _turn(self) -> None:
+        """Read and hand over one batch, or wait for one."""
+        if self._is_to_lead.is_set() and not self._is_leading:
+            self._begin_to_lead()
+        self._look_for_gap()
+        last = self._read_up_to or 0
+        answer: Any = self._client.xread(
+            {self._keys.events: entry_id_of(last)}, count=self._batch, block=self._block_ms
+        )
+        self._last_read_seconds = time.monotonic()
+        if answer:
+            self._handle(answer[0][1])
+        if self._leads_at is not None and (not answer or (self._read_up_to or 0) >= self._leads_at):
+            self._leads_at = None
+            self._listener.on_leading()
+
+    def _begin_to_lead(self) -> None:
+        """Go back to where the last leader was: it may have died with entries under way."""
         try:
             # From the beginning: an outsider may have reported before the first start, and all else does no harm.
             self._client.xgroup_create(self._keys.events, self._group, id="0", mkstream=True)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
+        groups: Any = self._client.xinfo_groups(self._keys.events)
+        cursor = next(position_of(each["last-delivered-id"]) for each in groups if each["name"] == self._group)
+        pending: Any = self._client.xpending(self._keys.events, self._group)
+        if pending["pending"]:
+            # Left by a service of version 0.1, which read as a consumer of the group.
+            cursor = min(cursor, position_of(pending["min"]) - 1)
+            self._scripts.call("acknowledge", group=self._group, entryId=entry_id_of(cursor))
+            for consumer in pending["consumers"]:
+                self._client.xgroup_delconsumer(self._keys.events, self._group, consumer["name"])
+        newest: Any = self._client.xrevrange(self._keys.events, count=1)
+        self._leads_at = position_of(newest[0][0]) if newest else 0
+        self._read_up_to = cursor if self._read_up_to is None else min(cursor, self._read_up_to)
+        self._last_read_seconds = time.monotonic()
+        self._is_leading = True
 
-    def _read(self) -> None:
-        """Read until stopped or until the group is lost: first what is pending of an earlier life, then what is new."""
-        is_pending = True
-        while not self._stopping.is_set():
-            try:
-                answer: Any = self._client.xreadgroup(
-                    self._group,
-                    CONSUMER,
-                    {self._keys.events: "0" if is_pending else ">"},
-                    count=self._batch,
-                    block=None if is_pending else self._block_ms,
-                )
-            except ResponseError as error:
-                if "NOGROUP" in str(error):
-                    return
-                raise
-            entries = answer[0][1] if answer else []
-            if entries:
-                self._handle(entries)
-            else:
-                is_pending = False
+    def _look_for_gap(self) -> None:
+        if not self._read_up_to or time.monotonic() - self._last_read_seconds < _SILENCE_SECONDS:
+            return
+        oldest: Any = self._client.xrange(self._keys.events, count=1)
+        if self._last_read_seconds and oldest and position_of(oldest[0][0]) > self._read_up_to:
+            self._listener.on_missed()
 
-    def _handle(self, entries: Sequence[tuple[str, Fields | None]]) -> None:
+    def _handle(self, entries: Sequence[tuple[str, Fields]]) -> None:
         readable: list[tuple[str, Entry]] = []
-        done: list[str] = []
         for entry_id, fields in entries:
-            if fields is None:
-                done.append(entry_id)  # trimmed while it was pending
-                continue
             try:
                 event = parse_entry(_as_bytes(fields))
-                if self._record(entry_id, event, fields):
-                    done.append(entry_id)
-                else:
+                if not self._is_news(event, fields):
                     readable.append((entry_id, Entry(position_of(entry_id), event)))
+                elif self._is_leading:
+                    self._record(entry_id, event)
             except (EventInvalid, RunFenced, ValueError) as error:
                 self._put_aside(entry_id, fields, str(error))
         self._hand_over(readable, dict(entries))
-        done.extend(entry_id for entry_id, _ in readable)
-        if done:
-            self._client.xack(self._keys.events, self._group, *done)
+        last_id = entries[-1][0]
+        if self._is_leading:
+            self._scripts.call("acknowledge", group=self._group, entryId=last_id)
+        self._read_up_to = position_of(last_id)
 
-    def _record(self, entry_id: str, event: Event, fields: Fields) -> bool:
-        """Record what an outsider appended; False if there was nothing to record."""
-        if "version" in fields:
-            return False
+    def _is_news(self, event: Event, fields: Fields) -> bool:
+        """Whether an outsider appended it, so that it is still to be recorded."""
+        return "version" not in fields and isinstance(event, AssetProduced | AssetExpired)
+
+    def _record(self, entry_id: str, event: Event) -> None:
+        """Record what an outsider appended."""
         match event:
             case AssetProduced():
                 self._listener.check_key(event.asset_id, event.partition_key)
@@ -216,10 +262,9 @@ class StreamReader:
                     now_ms=event.expires_at_ms,
                 )
             case _:
-                return False
-        return True
+                raise AssertionError(f"{event.type} is not recorded")
 
-    def _hand_over(self, readable: Sequence[tuple[str, Entry]], fields: Mapping[str, Fields | None]) -> None:
+    def _hand_over(self, readable: Sequence[tuple[str, Entry]], fields: Mapping[str, Fields]) -> None:
         if not readable:
             return
         try:
@@ -233,17 +278,19 @@ class StreamReader:
                 self._listener.on_events([entry])
             except Exception as error:
                 reason = f"the event was refused: {type(error).__name__}: {error}"
-                self._put_aside(entry_id, fields[entry_id] or {}, reason)
+                self._put_aside(entry_id, fields[entry_id], reason)
 
     def _put_aside(self, entry_id: str, fields: Fields, reason: str) -> None:
+        if not self._is_leading:
+            return
         kept = ["reason", reason, "entryId", entry_id]
         for name, value in list(fields.items())[:_MOST_FIELDS]:
             kept += [f"entry.{name[:_LONGEST_FIELD]}", value[:_LONGEST_FIELD]]
         moved = self._scripts.call(
             "dead_letter",
-            group=self._group,
             entryId=entry_id,
             deadLettersLimit=self._dead_letters_limit,
+            seenForMs=_SEEN_FOR_MS,
             fields=kept,
         )
         if moved:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import structlog
 
@@ -15,9 +16,13 @@ __all__ = ["LogObserver"]
 
 
 class LogObserver:
-    """Writes each report as one line; `text` is what the console says in place of the fields."""
+    """Writes each report as one line; `text` is what the console says in place of the fields.
 
-    def __init__(self) -> None:
+    Services that stand by decide as the leader does, and nothing follows: they tell it at level debug, if at all.
+    """
+
+    def __init__(self, leads: Callable[[], bool] = lambda: True) -> None:
+        self._leads = leads
         self._log = structlog.stdlib.get_logger("headwater")
         # Asked before a line is composed, which costs more than all that led to it.
         self._level = logging.getLogger("headwater")
@@ -35,6 +40,7 @@ class LogObserver:
         next_look_ms: int | None,
         is_news: bool,
     ) -> None:
+        is_news = is_news and self._leads()
         if not self._level.isEnabledFor(logging.INFO if is_news else logging.DEBUG):
             return
         until = next_look_ms
@@ -90,6 +96,8 @@ class LogObserver:
         )
 
     def run_deduplicated(self, *, workflow_slug: str, partition_key: str | None, asset_id: str, because: str) -> None:
+        if not self._leads():
+            return
         self._log.info(
             "run not needed",
             workflow=workflow_slug,
@@ -120,6 +128,8 @@ class LogObserver:
         error: str | None,
         duration_ms: int | None,
     ) -> None:
+        if not self._leads():
+            return
         is_well = outcome in ("succeeded", "canceled")
         took = "" if duration_ms is None else f" after {duration_text(duration_ms)}"
         why = "" if error is None else f": {error}"
@@ -137,6 +147,8 @@ class LogObserver:
         )
 
     def failed(self, *, asset_id: str, partition_key: str | None, failures: int, reason: Reason) -> None:
+        if not self._leads():
+            return
         name = partition_name(asset_id, partition_key)
         text = f"{name}  {failures} failed in a row"
         if reason is Reason.SUSPENDED:

@@ -20,14 +20,16 @@ _DURATION_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 36
 class MetricsObserver:
     """Counts what actors report. No label takes an asset id or a partition key, whose number has no bound.
 
-    When given, `mailbox_depth` and `mailbox_seconds` are called at each scrape: how many messages wait for the actors
-    in the middle, and how long a question to the registry waits for its answer.
+    When given, these are called at each scrape: `leads`, whether this service is the one that acts; `mailbox_depth`,
+    how many messages wait for the actors in the middle; `mailbox_seconds`, how long a question to the registry waits
+    for its answer.
     """
 
     def __init__(
         self,
         registry: CollectorRegistry,
         *,
+        leads: Callable[[], bool] | None = None,
         mailbox_depth: Callable[[], int] | None = None,
         mailbox_seconds: Callable[[], float] | None = None,
     ) -> None:
@@ -82,6 +84,9 @@ class MetricsObserver:
         self._stale = Gauge("headwater_stale_assets", "Asset partitions that need a run", registry=registry)
         self._catalog_up = Gauge("headwater_catalog_up", "1 while the catalog can be reached", registry=registry)
         self._catalog_up.set(1)
+        self._leader = Gauge("headwater_leader", "1 while this service leads, 0 while it stands by", registry=registry)
+        if leads is not None:
+            self._leader.set_function(lambda: float(leads()))
         self._mailbox_depth = Gauge(
             "headwater_mailbox_depth", "Messages waiting for the registry and the enqueuer", registry=registry
         )

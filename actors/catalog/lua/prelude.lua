@@ -69,3 +69,11 @@ local function create_run(run_id, status, ...)
   redis.call('HSET', key('run', run_id), 'status', status, unpack(fields))
   redis.call('ZADD', key('runs'), args.createdAtMs, run_id)
 end
+
+-- What a leader writes carries its term: once another has taken the lead, nothing of the former is carried out.
+if args.term then
+  local term = redis.call('HGET', key('leader'), 'term')
+  if term ~= int(args.term) then
+    return {'deposed', tonumber(term or '0')}
+  end
+end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -17,6 +18,7 @@ from actors.catalog.control import (
     ControlTimeout,
     ServiceNotRunning,
 )
+from actors.catalog.leadership import RedisLease
 from actors.catalog.store import CatalogUnavailable, Json, JsonObject
 from tests.integration.catalog.builders import eventually, together
 
@@ -28,9 +30,27 @@ def asking(client: Redis, prefix: str) -> ControlClient:
     return ControlClient(client, prefix=prefix)
 
 
+def server_of(
+    client: Redis,
+    prefix: str,
+    handler: Callable[[str, JsonObject], Json],
+    *,
+    service_id: str = "one",
+    leads: Callable[[], bool] = lambda: True,
+) -> ControlServer:
+    return ControlServer(client, prefix=prefix, handler=handler, service_id=service_id, about={"pid": 1}, leads=leads)
+
+
 @contextmanager
-def serving(client: Redis, prefix: str, handler: Callable[[str, JsonObject], Json]) -> Iterator[ControlServer]:
-    server = ControlServer(client, prefix=prefix, handler=handler)
+def serving(
+    client: Redis,
+    prefix: str,
+    handler: Callable[[str, JsonObject], Json],
+    *,
+    service_id: str = "one",
+    leads: Callable[[], bool] = lambda: True,
+) -> Iterator[ControlServer]:
+    server = server_of(client, prefix, handler, service_id=service_id, leads=leads)
     server.start()
     try:
         eventually(ControlClient(client, prefix=prefix).is_service_running, what="the heartbeat")
@@ -90,13 +110,67 @@ def test_a_stopped_service_is_not_running(client: Redis, prefix: str, asking: Co
 
 def test_the_heartbeat_of_a_killed_service_expires(client: Redis, prefix: str) -> None:
     with serving(client, prefix, echo):
-        assert 0 < client.pttl(f"{prefix}:service") <= 5_000
+        assert 0 < client.pttl(f"{prefix}:service:one") <= 5_000
 
 
 def test_a_stopping_service_leaves_the_heartbeat_of_another(client: Redis, prefix: str) -> None:
-    client.set(f"{prefix}:service", "of another")
-    assert ControlServer(client, prefix=prefix, handler=echo).stop(1)
-    assert client.get(f"{prefix}:service") == "of another"
+    with serving(client, prefix, echo, service_id="another"):
+        assert server_of(client, prefix, echo).stop(1)
+        assert ControlClient(client, prefix=prefix).is_service_running()
+
+
+def test_a_service_that_stands_by_lives_and_leaves_requests_to_the_leader(
+    client: Redis, prefix: str, asking: ControlClient
+) -> None:
+    leading = threading.Event()
+    with (
+        serving(
+            client, prefix, lambda op, args: "of the first", service_id="first", leads=lambda: not leading.is_set()
+        ),
+        serving(client, prefix, lambda op, args: "of the second", service_id="second", leads=leading.is_set),
+    ):
+        eventually(lambda: len(asking.services().living) == 2, what="both heartbeats")
+        assert {asking.ask("who", {}, timeout_seconds=10) for _ in range(5)} == {"of the first"}
+        leading.set()
+        assert {asking.ask("who", {}, timeout_seconds=10) for _ in range(5)} == {"of the second"}
+
+
+def test_a_request_that_was_taken_when_the_lead_was_lost_is_answered_by_the_next(
+    client: Redis, prefix: str, asking: ControlClient
+) -> None:
+    answers = iter([True, False])
+
+    def leads() -> bool:
+        # The heart asks as well.
+        return threading.current_thread().name == "catalog-control" and next(answers, False)
+
+    with (
+        serving(client, prefix, lambda op, args: "of the first", service_id="first", leads=leads),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        answer = pool.submit(asking.ask, "who", {}, timeout_seconds=20)
+        eventually(lambda: next(answers, None) is None, what="the first has taken it")
+        with serving(client, prefix, lambda op, args: "of the second", service_id="second"):
+            assert answer.result(20) == "of the second"
+
+
+def test_who_lives_and_who_leads(client: Redis, prefix: str, asking: ControlClient) -> None:
+    lease = RedisLease(client, prefix=prefix, service_id="second", lease_seconds=30, sole=False)
+    with serving(client, prefix, echo, service_id="first"), serving(client, prefix, echo, service_id="second"):
+        eventually(lambda: len(asking.services().living) == 2, what="both heartbeats")
+        assert asking.services().leader is None
+        assert lease.acquire() == 1
+        found = asking.services()
+        assert [(each.service_id, each.is_leader, each.about) for each in found.living] == [
+            ("second", True, {"pid": 1}),
+            ("first", False, {"pid": 1}),
+        ]
+        assert found.term == 1
+        assert 0 < found.left_ms <= 30_000
+        lease.release(1)
+        assert asking.services().leader is None
+    assert asking.services().living == ()
+    lease.close()
 
 
 def test_a_late_answer_is_a_timeout_and_a_late_request_is_dropped(
@@ -129,7 +203,7 @@ def test_a_slow_request_does_not_stop_the_heart(client: Redis, prefix: str, aski
     with serving(client, prefix, lambda op, args: leave.wait(30)):
         caller = threading.Thread(target=lambda: asking.ask("slow", {}, timeout_seconds=30))
         caller.start()
-        client.delete(f"{prefix}:service")
+        client.delete(f"{prefix}:service:one")
         eventually(asking.is_service_running, what="the next heartbeat")
         leave.set()
         caller.join(30)
