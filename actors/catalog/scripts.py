@@ -31,16 +31,14 @@ ScriptName = Literal[
     "lease_acquire",
     "lease_release",
     "lease_renew",
-    "overdue_runs",
-    "pause",
-    "lease_acquire",
-    "lease_release",
-    "lease_renew",
     "forget_partitions",
     "forget_past",
     "mend_assets",
     "mend_runs",
     "mend_stream",
+    "overdue_runs",
+    "pass_over",
+    "pause",
     "put_step",
     "put_workflow",
     "queue_run",
@@ -48,6 +46,7 @@ ScriptName = Literal[
     "remove_workflow",
     "renew_run",
     "resume",
+    "schema_version",
     "start_run",
     "submit",
     "unpause",
@@ -72,7 +71,6 @@ class _Script:
 
 @cache
 def _load(name: ScriptName) -> _Script:
-    "schema_version",
     folder = resources.files("actors.catalog") / "lua"
     prelude = (folder / "prelude.lua").read_text(encoding="utf-8")
     text = prelude + (folder / f"{name}.lua").read_text(encoding="utf-8")
