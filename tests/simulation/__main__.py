@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from tests.simulation.generator import GENERATION
 from tests.simulation.play import Failure, play, shrink
 
 
@@ -20,26 +21,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=200, help="how many seeds to play (default 200)")
     parser.add_argument("--first", type=int, default=0, help="the first of them (default 0)")
     parser.add_argument("--seed", type=int, help="play this one only, and show its trace")
+    parser.add_argument("--generation", type=int, default=GENERATION, help="of the scenarios (default: the newest)")
     parser.add_argument("--keep-going", action="store_true", help="count the broken laws instead of stopping")
     parser.add_argument("--stop-plainly", action="store_true", help="at the first broken law say so in one line")
     options = parser.parse_args(arguments)
     # Leave through the exit handlers, which stop the server.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.seed is not None:
-        failure = play(options.seed)
+        failure = play(options.seed, options.generation)
         if failure is None:
             print(f"seed {options.seed}: every law holds")
             return 0
         _report(failure)
         return 1
-    return _play_many(options.first, options.seeds, keep_going=options.keep_going, plainly=options.stop_plainly)
+    seeds = range(options.first, options.first + options.seeds)
+    return _play_many(seeds, options.generation, keep_going=options.keep_going, plainly=options.stop_plainly)
 
 
-def _play_many(first: int, count: int, *, keep_going: bool, plainly: bool) -> int:
+def _play_many(seeds: Sequence[int], generation: int, *, keep_going: bool, plainly: bool) -> int:
     began = time.monotonic()
     broken: list[Failure] = []
-    for number, seed in enumerate(range(first, first + count), start=1):
-        failure = play(seed)
+    for number, seed in enumerate(seeds, start=1):
+        failure = play(seed, generation)
         if failure is not None:
             broken.append(failure)
             if plainly:
@@ -49,17 +52,19 @@ def _play_many(first: int, count: int, *, keep_going: bool, plainly: bool) -> in
                 _report(failure)
                 return 1
             print(f"\nseed {seed}: {failure.error}")
-        if number % 50 == 0 or number == count:
+        if number % 50 == 0 or number == len(seeds):
             rate = number / (time.monotonic() - began)
-            print(f"\r{number}/{count} seeds, {len(broken)} broken, {rate:.1f} a second", end="", flush=True)
+            print(f"\r{number}/{len(seeds)} seeds, {len(broken)} broken, {rate:.1f} a second", end="", flush=True)
     print()
     return 1 if broken else 0
 
 
 def _report(failure: Failure) -> None:
     shrunk = shrink(failure)
-    print(f"\nseed {failure.scenario.seed} breaks a law: {failure.error}")
-    print(f"replay it: python -m tests.simulation --seed {failure.scenario.seed}\n")
+    seed, generation = failure.scenario.seed, failure.scenario.generation
+    which = "" if generation == GENERATION else f" --generation {generation}"
+    print(f"\nseed {seed} breaks a law: {failure.error}")
+    print(f"replay it: python -m tests.simulation --seed {seed}{which}\n")
     print("the scenario, shrunk:")
     for workflow in shrunk.scenario.workflows:
         print(f"  {workflow}")

@@ -1,6 +1,7 @@
 """The laws, checked from the catalog alone, by code that shares nothing with the code that decides.
 
-What a partition mapping, an expiry or a budget means is said again here in the plainest way.
+What a partition mapping, an expiry or a budget means is said again in the plainest way: in `plain.py` and in the other
+files named `oracle_`. Nothing here assumes that the wall clock only goes forward.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any, cast
 
 from redis import Redis
@@ -16,44 +16,41 @@ from redis import Redis
 from actors.catalog.redis_store import RedisStore
 from actors.catalog.store import NewRun, Store, SubmitOutcome, Submitted
 from actors.runtime import VirtualClock
-from tests.simulation.scenario import STATIC_KEYS, Action, Asset, Scenario
+from tests.simulation.declared import Declared
+from tests.simulation.laws import LawBroken
+from tests.simulation.oracle_changes import Changes
+from tests.simulation.oracle_policies import expected_keys, expires_at_ms, is_in_lookback, is_key_of, why_not_now
+from tests.simulation.oracle_updates import Records, is_stale, not_made, once_below
+from tests.simulation.plain import is_quiet
+from tests.simulation.scenario import Action, Asset, Scenario
 from tests.simulation.trace import TraceObserver
 
-__all__ = ["LawBroken", "Oracle"]
-
-BUDGET = 3
-COOL_OFF_MS = 60_000
-
-
-class LawBroken(BaseException):
-    """A law does not hold; the text begins with its number.
-
-    No `Exception`: the code under test calls the oracle, and must not take this for a failure that it can deal with.
-    """
+__all__ = ["Oracle"]
 
 
 class Oracle:
     def __init__(
-        self, scenario: Scenario, client: Redis, prefix: str, clock: VirtualClock, trace: TraceObserver
+        self,
+        scenario: Scenario,
+        declared: Declared,
+        client: Redis,
+        prefix: str,
+        clock: VirtualClock,
+        trace: TraceObserver,
     ) -> None:
         self._scenario = scenario
+        self._declared = declared
         self._client = client
         self._prefix = prefix
         self._store = RedisStore(client, prefix=prefix)
         self._clock = clock
         self._trace = trace
-        self._changed: set[str] = set()
         self._captured: dict[str, dict[str, int]] = {}
         self._made: list[tuple[str, str | None]] = []
-        self._slug_of = {a.asset_id: w.slug for w in scenario.workflows for a in w.assets}
-        self.garbage = 0
-        self.dead_letters = 0
-        self.submissions = 0
+        self.changes = Changes(declared, clock)
+        self.malformed: set[str] = set()
+        self.dead_letters: set[str] = set()
         self.pauses: dict[str, int | None] = {}
-
-    def definition_changed(self, slug: str) -> None:
-        """What a run of this workflow was needed for can no longer be told from the scenario alone."""
-        self._changed.add(slug)
 
     # -- while it runs -----------------------------------------------------------------------------------------------
 
@@ -64,36 +61,25 @@ class Oracle:
         records = self._store.read_assets(list(upstreams))
         self._captured[run_id] = {asset_id: record.counter for asset_id, record in records.items()}
 
-    def run_made(self, run_id: str, asset_id: str, key: str | None) -> None:
-        self._made.append((asset_id, key))
-        if self._slug_of[asset_id] in self._changed:
-            return
-        made = self._store.read_assets([asset_id])[asset_id].latest[key]
+    def run_made(self, run_id: str, asset: Asset, key: str | None) -> None:
+        self._made.append((asset.asset_id, key))
+        made = self._store.read_assets([asset.asset_id])[asset.asset_id].latest[key]
         captured = self._captured[run_id]
-        for upstream in self._scenario.assets[asset_id].upstreams:
+        for upstream in asset.upstreams:
             if made.inputs.get(upstream, 0) != captured.get(upstream, 0):
                 raise LawBroken(
                     f"L3: {run_id} started when {upstream} stood at {captured.get(upstream, 0)}, but what it made of "
-                    f"{asset_id}@{key} says {made.inputs.get(upstream, 0)}"
+                    f"{asset.asset_id}@{key} says {made.inputs.get(upstream, 0)}"
                 )
 
     def submit(self, run: NewRun) -> SubmitOutcome:
         is_auto = run.trigger["type"] == "auto-materialize"
-        needed = self._is_needed(run) if is_auto else True
-        suspended = self._suspended(run) if is_auto else None
-        paused = self._paused(run) if is_auto else None
+        objection = self._objection(run) if is_auto else None
         (outcome,) = self._store.submit([run])
         if not isinstance(outcome, Submitted):
             return outcome
-        self.submissions += 1
-        if not needed:
-            raise LawBroken(
-                f"L2: {run.run_id} of {run.workflow_slug}@{run.partition_key} was started, but nothing is stale"
-            )
-        if suspended is not None:
-            raise LawBroken(f"L7: {run.run_id} was started although {suspended} is suspended")
-        if paused is not None:
-            raise LawBroken(f"L9: {run.run_id} was started for {paused}, which is paused")
+        if objection is not None:
+            raise LawBroken(objection)
         self._check_limits()
         if is_auto:
             self._check_explained(run)
@@ -102,6 +88,53 @@ class Oracle:
     def check_always(self) -> None:
         if self._trace.unexplained:
             raise LawBroken(f"L10: decisions without a cause: {self._trace.unexplained}")
+
+    def _objection(self, run: NewRun) -> str | None:
+        """The law that stands against this run at this moment, if any. What it would read is read once."""
+        if (paused := self._paused(run)) is not None:
+            return f"L9: {run.run_id} was started for {paused}, which is paused"
+        assets = self._declared.workflows[run.workflow_slug].assets
+        involved = {run.workflow_slug, *(self._declared.slug_of(u) for asset in assets for u in asset.upstreams)}
+        if involved & self._declared.unsettled:
+            return None
+        records = self._store.read_assets([*(a.asset_id for a in assets), *(u for a in assets for u in a.upstreams)])
+        if not any(self._calls_for(run, records, asset) for asset in assets):
+            return f"L2: {run.run_id} of {run.workflow_slug}@{run.partition_key} was started, but nothing is stale"
+        for asset, key in self._wanting(run):
+            decided_at_ms = self._trace.decided_at.get((asset.asset_id, key), 0)
+            failure = records[asset.asset_id].failures.get(key)
+            if (why := why_not_now(asset, failure, self._clock.now_ms(), decided_at_ms)) is not None:
+                return f"{why}, but {run.run_id} was started"
+        lead, key = self._wanting(run)[0]
+        if run.trigger["reason"] == "upstream-updated":
+            decided_at_ms = self._trace.decided_at.get((lead.asset_id, key), 0)
+            if (why := self.changes.too_early(records, lead, key, decided_at_ms)) is not None:
+                return f"L1: {why}, but {run.run_id} was started"
+        return None
+
+    def _calls_for(self, run: NewRun, records: Records, asset: Asset) -> bool:
+        key = None if asset.kind == "none" else run.partition_key
+        if not asset.opted_in or not is_key_of(asset, key):
+            return False
+        # What was wanted in time is made, be it that a limit held it back, or that the clock was put back, until later.
+        times = {self._clock.now_ms(), self._trace.decided_at.get((asset.asset_id, key), 0)}
+        return any(is_stale(self._declared, records, asset, key, at_ms) for at_ms in times)
+
+    def _wanting(self, run: NewRun) -> list[tuple[Asset, str | None]]:
+        """The assets that call for the run, the leading one first."""
+        lead = cast(str, run.trigger["assetId"])
+        key = cast("str | None", run.trigger.get("partitionKey"))
+        others = cast("list[str]", run.trigger.get("assets") or [])
+        return [(self._declared.assets[a], key) for a in (lead, *(other for other in others if other != lead))]
+
+    def _paused(self, run: NewRun) -> str | None:
+        """An asset that calls for the run although it is paused."""
+        now_ms = self._clock.now_ms()
+        for asset, _ in self._wanting(run):
+            for scope in ("all", f"workflow:{run.workflow_slug}", f"asset:{asset.asset_id}"):
+                if scope in self.pauses and ((until_ms := self.pauses[scope]) is None or now_ms < until_ms):
+                    return asset.asset_id
+        return None
 
     def _check_limits(self) -> None:
         active = self._store.active_runs()
@@ -116,7 +149,11 @@ class Oracle:
             if by_slug[slug] > most:
                 raise LawBroken(f"L8: {by_slug[slug]} active runs of {slug}, {most} allowed")
         for pool, most in self._scenario.pool_limits.items():
-            slugs = {w.slug for w in self._scenario.workflows if any(a.pool == pool and a.opted_in for a in w.assets)}
+            slugs = {
+                slug
+                for slug, workflow in self._declared.workflows.items()
+                if any(a.pool == pool and a.opted_in for a in workflow.assets)
+            }
             used = sum(by_slug[slug] for slug in slugs)
             if used > most:
                 raise LawBroken(f"L8: {used} active runs in pool {pool}, {most} allowed")
@@ -128,47 +165,6 @@ class Oracle:
         if trigger.get("reason") not in reasons:
             raise LawBroken(f"L10: {run.run_id} says {trigger}, but that asset decided {sorted(reasons)}")
 
-    def _is_needed(self, run: NewRun) -> bool:
-        """Some asset of the workflow is stale, expired or missing in the catalog at this moment."""
-        read = {upstream for asset in self._assets_of(run.workflow_slug) for upstream in asset.upstreams}
-        involved = {run.workflow_slug, *(self._slug_of[upstream] for upstream in read)}
-        if involved & self._changed or run.trigger["reason"] == "missing":
-            return True
-        now_ms = self._clock.now_ms()
-        for asset in self._assets_of(run.workflow_slug):
-            if not asset.opted_in:
-                continue
-            key = None if asset.kind == "none" else run.partition_key
-            made = self._store.read_assets([asset.asset_id])[asset.asset_id].latest.get(key)
-            newer = self._newer(asset, key)
-            if asset.follows and newer and (asset.when == "any" or len(newer) == len(asset.upstreams)):
-                return True
-            if made is not None and made.expired_version >= made.version:
-                return True
-            if made is not None and asset.ttl_ms is not None and made.produced_at_ms + asset.ttl_ms <= now_ms:
-                return True
-        return False
-
-    def _suspended(self, run: NewRun) -> str | None:
-        """An asset that alone calls for the run, and has used up its budget."""
-        now_ms = self._clock.now_ms()
-        wanting = run.trigger.get("assets") or [run.trigger["assetId"]]
-        key = cast("str | None", run.trigger.get("partitionKey"))
-        for asset_id in cast("list[str]", wanting):
-            failure = self._store.read_assets([asset_id])[asset_id].failures.get(key)
-            if failure is not None and failure.failures >= BUDGET and now_ms < failure.last_failure_at_ms + COOL_OFF_MS:
-                return asset_id
-        return None
-
-    def _paused(self, run: NewRun) -> str | None:
-        """An asset that calls for the run although it is paused."""
-        now_ms = self._clock.now_ms()
-        for asset_id in cast("list[str]", run.trigger.get("assets") or [run.trigger["assetId"]]):
-            for scope in ("all", f"workflow:{run.workflow_slug}", f"asset:{asset_id}"):
-                if scope in self.pauses and ((until_ms := self.pauses[scope]) is None or now_ms < until_ms):
-                    return asset_id
-        return None
-
     # -- when all is still -------------------------------------------------------------------------------------------
 
     def check_nothing_made(self) -> None:
@@ -178,25 +174,42 @@ class Oracle:
 
     def check_calm_update(self, action: Action) -> None:
         """L4: without faults one update makes everything below it once, and nothing else."""
-        below = self._below(str(action.args[0]))
+        expected = once_below(self._declared, str(action.args[0]), action.args[1])
         made = Counter(self._made)
         self._made.clear()
-        for asset in self._scenario.assets.values():
-            expected = 1 if asset.asset_id in below else 0
-            if made[asset.asset_id, None] != expected:
+        for asset_id, key in {*expected, *made}:
+            if made[asset_id, key] != expected[asset_id, key]:
                 raise LawBroken(
-                    f"L4: after {action} {asset.asset_id} was made {made[asset.asset_id, None]} times, not {expected}"
+                    f"L4: after {action} {asset_id}@{key} was made {made[asset_id, key]} times, "
+                    f"not {expected[asset_id, key]}"
                 )
+
+    def is_quiet_anywhere(self) -> bool:
+        now_ms = self._clock.now_ms()
+        return any(asset.opted_in and is_quiet(asset.quiet, now_ms) for asset in self._declared.assets.values())
 
     def check_end(self) -> None:
         self._check_nothing_active()
-        for asset in self._scenario.assets.values():
-            if asset.opted_in:
-                self._check_up_to_date(asset)
-                self._check_not_expired(asset)
+        records = self._store.read_assets(list(self._declared.assets))
+        waiting = self._waiting()
+        for asset in self._declared.assets.values():
+            if asset.opted_in and asset.asset_id not in waiting:
+                if (why := not_made(self._declared, records, asset, self._clock.now_ms())) is not None:
+                    raise LawBroken(f"L1: {why}")
+                self._check_not_expired(records, asset)
+                self._check_nothing_missing(records, asset)
         self._check_events()
-        if self.dead_letters < self.garbage:
-            raise LawBroken(f"L11: {self.garbage} unreadable events, {self.dead_letters} put aside")
+        if self.dead_letters != self.malformed:
+            wrong = self.dead_letters ^ self.malformed
+            raise LawBroken(f"L11: put aside though readable, or unreadable and not put aside: {sorted(wrong)}")
+
+    def _waiting(self) -> set[str]:
+        """The assets that may still wait: updates come so often that they, or what lies above them, debounce."""
+        found: set[str] = set()
+        for asset in self._declared.assets.values():  # upstream ones come first
+            if self.changes.is_debounced(asset) or found.intersection(asset.considered):
+                found.add(asset.asset_id)
+        return found
 
     def _check_nothing_active(self) -> None:
         active = self._store.active_runs()
@@ -206,33 +219,17 @@ class Oracle:
                 f"L1: all is still, but runs are left: active {active}, queued {[r.run_id for r in queued]}"
             )
 
-    def _check_up_to_date(self, asset: Asset) -> None:
-        if not asset.follows or asset.when == "all":
-            return
-        latest = self._store.read_assets([asset.asset_id])[asset.asset_id].latest
-        for upstream in asset.upstreams:
-            up = self._scenario.assets[upstream]
-            for up_key, made in self._store.read_assets([upstream])[upstream].latest.items():
-                if _is_by_time(up, asset):
-                    if max((m.inputs.get(upstream, 0) for m in latest.values()), default=0) < made.changed_version:
-                        raise LawBroken(f"L1: no window of {asset.asset_id} was made from {upstream}@{up_key}")
-                    continue
-                for key in _concerned(up, up_key, made.produced_at_ms, asset):
-                    mine = latest.get(key)
-                    read = mine.inputs.get(upstream, 0) if mine else 0
-                    if read < made.changed_version:
-                        raise LawBroken(
-                            f"L1: {asset.asset_id}@{key} was made from {upstream} up to version {read}, "
-                            f"but {upstream}@{up_key} changed in version {made.changed_version}"
-                        )
-
-    def _check_not_expired(self, asset: Asset) -> None:
-        if asset.kind in ("minute", "hour"):
-            return  # their windows are over
-        for key, made in self._store.read_assets([asset.asset_id])[asset.asset_id].latest.items():
-            is_over = asset.ttl_ms is not None and made.produced_at_ms + asset.ttl_ms <= self._clock.now_ms()
-            if is_over or made.expired_version >= made.version:
+    def _check_not_expired(self, records: Records, asset: Asset) -> None:
+        now_ms = self._clock.now_ms()
+        for key, made in records[asset.asset_id].latest.items():
+            end_ms = expires_at_ms(asset, key, made)
+            if end_ms is not None and end_ms <= now_ms and is_in_lookback(asset, key, now_ms):
                 raise LawBroken(f"L6: {asset.asset_id}@{key} is expired and was not made again")
+
+    def _check_nothing_missing(self, records: Records, asset: Asset) -> None:
+        for key in expected_keys(asset, self._clock.now_ms()):
+            if key not in records[asset.asset_id].latest:
+                raise LawBroken(f"L6: {asset.asset_id}@{key} has onMissing and was never made")
 
     def _check_events(self) -> None:
         published: Counter[Any] = Counter()
@@ -247,38 +244,9 @@ class Oracle:
         entries: Any = self._client.xrange(f"{self._prefix}:events")
         return [
             {**json.loads(fields["data"]), "type": fields["type"], "version": fields.get("version")}
-            for _, fields in entries
-            if fields["data"].endswith("}")
+            for entry_id, fields in entries
+            if entry_id not in self.malformed
         ]
-
-    # -- small things ------------------------------------------------------------------------------------------------
-
-    def _newer(self, asset: Asset, key: str | None) -> list[str]:
-        made = self._store.read_assets([asset.asset_id])[asset.asset_id].latest.get(key)
-        newer = []
-        for upstream in asset.upstreams:
-            up = self._scenario.assets[upstream]
-            read = made.inputs.get(upstream, 0) if made else 0
-            for up_key, up_made in self._store.read_assets([upstream])[upstream].latest.items():
-                is_concerned = _is_by_time(up, asset) or key in _concerned(up, up_key, up_made.produced_at_ms, asset)
-                if is_concerned and up_made.changed_version > read:
-                    newer.append(upstream)
-                    break
-        return newer
-
-    def _below(self, asset_id: str) -> set[str]:
-        below: set[str] = set()
-        todo = [asset_id]
-        while todo:
-            current = todo.pop()
-            for asset in self._scenario.assets.values():
-                if current in asset.upstreams and asset.follows and asset.asset_id not in below:
-                    below.add(asset.asset_id)
-                    todo.append(asset.asset_id)
-        return below
-
-    def _assets_of(self, slug: str) -> Sequence[Asset]:
-        return next(w.assets for w in self._scenario.workflows if w.slug == slug)
 
 
 class _WatchedStore:
@@ -293,30 +261,3 @@ class _WatchedStore:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
-
-
-def _is_by_time(up: Asset, down: Asset) -> bool:
-    """The window that a version is about is the one in which it was produced; the catalog keeps the last one's only."""
-    return up.kind in ("none", "static") and down.kind in ("minute", "hour")
-
-
-def _concerned(up: Asset, up_key: str | None, produced_at_ms: int, down: Asset) -> set[str | None]:
-    """Which partitions of `down` a partition of `up` is about."""
-    minute = datetime.fromtimestamp(produced_at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M")
-    match up.kind, down.kind:
-        case _, "none":
-            return {None}
-        case ("none", "static") | ("minute", "static") | ("hour", "static"):
-            return set(STATIC_KEYS)
-        case "static", "static":
-            return {up_key}
-        case ("none" | "static", "minute"):
-            return {minute}
-        case ("none" | "static", "hour"):
-            return {minute[:13]}
-        case "minute", "hour":
-            return {str(up_key)[:13]}
-        case "hour", "minute":
-            return {f"{up_key}:{number:02d}" for number in range(60)}
-        case _:
-            return {up_key}

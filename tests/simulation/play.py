@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.simulation.oracle import LawBroken
-from tests.simulation.scenario import Scenario, make_scenario
+from tests.simulation.generator import GENERATION, make_scenario
+from tests.simulation.laws import LawBroken
+from tests.simulation.scenario import Scenario
 from tests.simulation.server import shared_client
 from tests.simulation.world import World
 
@@ -35,9 +36,9 @@ class Failure:
     trace: tuple[str, ...]
 
 
-def play(seed: int) -> Failure | None:
+def play(seed: int, generation: int = GENERATION) -> Failure | None:
     """Play one seed; what broke, or None."""
-    return play_scenario(make_scenario(seed))
+    return play_scenario(make_scenario(seed, generation))
 
 
 def play_scenario(scenario: Scenario) -> Failure | None:
@@ -50,7 +51,7 @@ def play_scenario(scenario: Scenario) -> Failure | None:
     except (Exception, LawBroken) as error:
         return Failure(scenario, f"{type(error).__name__}: {error}", tuple(world.trace.lines))
     finally:
-        world.dispatcher.kill()
+        world.system.dispatcher.kill()
         client.flushdb()
     return None
 

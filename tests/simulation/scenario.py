@@ -2,48 +2,157 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from random import Random
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
 
-__all__ = ["BASE_MS", "Action", "Asset", "Scenario", "Workflow", "make_scenario"]
+__all__ = [
+    "BASE_MS",
+    "DYNAMIC_KEYS",
+    "STATIC_KEYS",
+    "TIME_KINDS",
+    "Action",
+    "Asset",
+    "Backoff",
+    "Budget",
+    "Quiet",
+    "Scenario",
+    "Workflow",
+]
 
 BASE_MS = 1_767_225_600_000  # 2026-01-01T00:00Z, a whole hour
-MINUTES = tuple(f"2026-01-01T00:{minute:02d}" for minute in range(3))
 STATIC_KEYS = ("north", "south")
+DYNAMIC_KEYS = ("north", "east")
+TIME_KINDS = ("minute", "hour", "day")
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """One window, `start` to `end` (HH:MM) on the wall clock of `timezone`; without `days` every day."""
+
+    start: str
+    end: str
+    timezone: str = "UTC"
+    days: tuple[str, ...] = ()
+
+    def declaration(self) -> dict[str, Any]:
+        window: dict[str, Any] = {"start": self.start, "end": self.end}
+        if self.days:
+            window["days"] = list(self.days)
+        return {"timezone": self.timezone, "windows": [window]}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """`cool_off_ms` None: suspended until resumed."""
+
+    failures: int
+    cool_off_ms: int | None = None
+
+    def declaration(self) -> dict[str, Any]:
+        cool_off = {} if self.cool_off_ms is None else {"coolOffMs": self.cool_off_ms}
+        return {"failures": self.failures} | cool_off
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """The wait doubles with each failure. Without jitter it can be told to the millisecond."""
+
+    base_ms: int
+    max_ms: int
+    jitter: bool
+
+    def declaration(self) -> dict[str, Any]:
+        return {"baseMs": self.base_ms, "maxMs": self.max_ms, "jitter": self.jitter}
 
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One asset, made by a workflow of its own or by one that makes two. `kind`: none, static, minute or hour."""
+    """One asset, made by a workflow of its own or by one that makes two.
+
+    `kind` says how it is partitioned: none, static, dynamic, minute, hour or day. `has_policy`: there is an
+    `autoMaterialize` block, which opts it in unless `enabled` is False.
+    """
 
     asset_id: str
     upstreams: tuple[str, ...]
     kind: str
     follows: bool
-    opted_in: bool
-    ttl_ms: int | None
-    priority: int
-    when: str
-    pool: str | None
+    has_policy: bool
+    ttl_ms: int | None = None
+    priority: int = 100
+    when: str = "any"
+    pool: str | None = None
+    enabled: bool = True
+    cadence_ms: int | None = None
+    max_age_ms: int | None = None
+    cron: str | None = None
+    timezone: str = "UTC"
+    debounce_ms: int | None = None
+    max_delay_ms: int | None = None
+    quiet: Quiet | None = None
+    backoff: Backoff | None = None
+    budget: Budget | None = None
+    only: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] = ()
+    on_missing: bool = False
+    lookback: int | None = None
+
+    @property
+    def opted_in(self) -> bool:
+        return self.has_policy and self.enabled
+
+    @property
+    def considered(self) -> tuple[str, ...]:
+        """The upstreams whose updates re-make it."""
+        if not (self.opted_in and self.follows):
+            return ()
+        return tuple(u for u in self.upstreams if u not in self.ignore and (self.only is None or u in self.only))
+
+    def __str__(self) -> str:
+        """What differs from an asset without any policy."""
+        shown = (
+            f"{f.name}={getattr(self, f.name)!r}"
+            for f in fields(self)
+            if f.default is MISSING or getattr(self, f.name) != f.default
+        )
+        return f"Asset({', '.join(shown)})"
 
     def declaration(self) -> dict[str, Any]:
         declared: dict[str, Any] = {"assetId": self.asset_id}
-        match self.kind:
-            case "static":
-                declared["partitioning"] = {"type": "static", "keys": list(STATIC_KEYS)}
-            case "minute" | "hour":
-                declared["partitioning"] = {"type": "timeWindow", "granularity": self.kind}
-        if self.ttl_ms is not None:
-            declared["freshness"] = {"ttlMs": self.ttl_ms}
-        if self.opted_in:
-            auto: dict[str, Any] = {"priority": self.priority, "when": self.when}
-            if self.follows:
-                auto["onUpstreamUpdate"] = True
-            if self.pool is not None:
-                auto["pool"] = self.pool
-            declared["autoMaterialize"] = auto
+        if self.kind == "static":
+            declared["partitioning"] = {"type": "static", "keys": list(STATIC_KEYS)}
+        elif self.kind == "dynamic":
+            declared["partitioning"] = {"type": "dynamic"}
+        elif self.kind in TIME_KINDS:
+            windows = {"type": "timeWindow", "granularity": self.kind, "lookbackWindows": self.lookback}
+            declared["partitioning"] = _present(windows)
+        freshness = _present(
+            {"ttlMs": self.ttl_ms, "cadenceMs": self.cadence_ms, "maxAgeMs": self.max_age_ms, "cron": self.cron}
+        )
+        if freshness:
+            declared["freshness"] = freshness | {"timezone": self.timezone}
+        if self.has_policy:
+            declared["autoMaterialize"] = self._policy()
         return declared
+
+    def _policy(self) -> dict[str, Any]:
+        upstream = _present({"only": self.only, "ignore": self.ignore or None})
+        return _present(
+            {
+                "enabled": None if self.enabled else False,
+                "priority": self.priority,
+                "when": self.when,
+                "onUpstreamUpdate": self.follows or None,
+                "pool": self.pool,
+                "debounceMs": self.debounce_ms,
+                "maxDelayMs": self.max_delay_ms,
+                "quietHours": self.quiet.declaration() if self.quiet else None,
+                "backoff": self.backoff.declaration() if self.backoff else None,
+                "failureBudget": self.budget.declaration() if self.budget else None,
+                "upstream": upstream or None,
+                "onMissing": self.on_missing or None,
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +160,10 @@ class Workflow:
     slug: str
     assets: tuple[Asset, ...]
 
-    def definition(self) -> dict[str, Any]:
+    def __str__(self) -> str:
+        return f"{self.slug}: {', '.join(map(str, self.assets))}"
+
+    def definition(self, version: int = 1) -> dict[str, Any]:
         steps = []
         for number, asset in enumerate(self.assets):
             steps.append(
@@ -64,7 +176,7 @@ class Workflow:
                     "produces": [asset.declaration()],
                 }
             )
-        return {"slug": self.slug, "name": self.slug, "version": 1, "steps": steps}
+        return {"slug": self.slug, "name": self.slug, "version": version, "steps": steps}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +192,12 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
+    """Rates are from 0 to 1. `generation` is that of the generator, see `generator.make_scenario`.
+
+    Of a run's steps `slow_rate` take virtual time; a run that vanishes is given up after `vanish_ms`; of what it made
+    `retell_rate` is told once more, later. Of the events `late_rate` are held back, past others or for a while.
+    """
+
     seed: int
     workflows: tuple[Workflow, ...]
     actions: tuple[Action, ...]
@@ -91,6 +209,16 @@ class Scenario:
     same_data_rate: float = 0.0
     duplicate_rate: float = 0.0
     reorder_rate: float = 0.0
+    late_rate: float = 0.0
+    slow_rate: float = 0.0
+    retell_rate: float = 0.0
+    vanish_ms: int = 0
+    generation: int = 1
+
+    @property
+    def is_calm(self) -> bool:
+        """No faults, so that the exact law (L4) can be checked too."""
+        return self.seed % 4 == 0
 
     @property
     def assets(self) -> dict[str, Asset]:
@@ -100,109 +228,7 @@ class Scenario:
         return replace(self, actions=self.actions[:index] + self.actions[index + 1 :])
 
 
-def make_scenario(seed: int) -> Scenario:
-    """Every fourth seed is calm (no faults), so that the exact laws (L4) can be checked too."""
-    rng = Random(seed)
-    is_calm = seed % 4 == 0
-    workflows = _graph(rng, is_calm=is_calm)
-    actions = [_action(rng, workflows, is_calm=is_calm) for _ in range(rng.randint(3, 14))]
-    slugs = [workflow.slug for workflow in workflows]
-    return Scenario(
-        seed=seed,
-        workflows=workflows,
-        actions=tuple(actions),
-        max_runs=rng.choice((1, 2, 8)),
-        workflow_limits={rng.choice(slugs): 1} if rng.random() < 0.3 else {},
-        pool_limits={"narrow": 1} if rng.random() < 0.5 else {},
-        failure_rate=0.0 if is_calm else rng.choice((0.0, 0.2, 0.5)),
-        vanish_rate=0.0 if is_calm else rng.choice((0.0, 0.1)),
-        same_data_rate=0.0 if is_calm else rng.choice((0.0, 0.3)),
-        duplicate_rate=0.0 if is_calm else rng.choice((0.0, 0.2)),
-        reorder_rate=0.0 if is_calm else rng.choice((0.0, 0.2)),
-    )
-
-
-def _graph(rng: Random, *, is_calm: bool) -> tuple[Workflow, ...]:
-    """A random DAG: chains, fans and diamonds; some with partitions, some workflows that make two assets."""
-    partitioned = not is_calm and rng.random() < 0.5
-    workflows: list[Workflow] = []
-    made: list[Asset] = []
-    for number in range(rng.randint(2, 7)):
-        width = 2 if made and not is_calm and rng.random() < 0.2 else 1
-        assets = []
-        for part in range(width):
-            count = min(len(made), rng.choice((0, 1, 1, 2, 3)) if number else 0)
-            upstreams = tuple(sorted(a.asset_id for a in rng.sample(made, count)))
-            assets.append(_asset(rng, f"a{number}{'xy'[part]}", upstreams, is_calm=is_calm, partitioned=partitioned))
-        workflows.append(Workflow(f"w{number}", tuple(assets)))
-        made += assets
-    return tuple(workflows)
-
-
-def _asset(rng: Random, asset_id: str, upstreams: tuple[str, ...], *, is_calm: bool, partitioned: bool) -> Asset:
-    kind = rng.choice(("none", "none", "static", "minute", "hour")) if partitioned else "none"
-    return Asset(
-        asset_id=asset_id,
-        upstreams=upstreams,
-        kind=kind,
-        follows=bool(upstreams) and (is_calm or rng.random() < 0.85),
-        opted_in=is_calm or rng.random() < 0.9,
-        ttl_ms=None if is_calm else rng.choice((None, None, 40_000, 90_000)),
-        priority=rng.choice((10, 100)),
-        when="any" if is_calm or rng.random() < 0.8 else "all",
-        pool=rng.choice((None, None, "narrow")),
-    )
-
-
-_CALM = ("emit", "emit", "emit", "hold")
-_WILD = (
-    *("emit",) * 8,
-    *("wait",) * 3,
-    *("crash",) * 2,
-    *("poison_asset", "poison_registry", "poison_enqueuer"),
-    *("garbage", "expire", "expire", "trigger", "cancel", "resume", "late", "twice"),
-    *("change", "remove", "jump"),
-    *("pause", "pause", "unpause"),
-)
-
-
-def _action(rng: Random, workflows: tuple[Workflow, ...], *, is_calm: bool) -> Action:
-    workflow = rng.choice(workflows)
-    asset = rng.choice(workflow.assets)
-    key = key_for(rng, asset.kind)
-    match rng.choice(_CALM if is_calm else _WILD):
-        case "emit" | "hold" as kind:
-            sources = [a for w in workflows for a in w.assets if not a.upstreams]
-            chosen = rng.choice(sources) if is_calm or rng.random() < 0.8 else asset
-            if kind == "hold":
-                return Action(kind, (chosen.asset_id, None, rng.choice((None, 5_000))))
-            return Action(kind, (chosen.asset_id, key_for(rng, chosen.kind)))
-        case "pause" | "unpause" as kind:
-            scope = rng.choice(("all", f"workflow:{workflow.slug}", f"asset:{asset.asset_id}"))
-            return Action(kind, (scope, rng.choice((None, 1_000, 30_000))) if kind == "pause" else (scope,))
-        case "wait":
-            return Action("wait", (rng.choice((100, 2_000, 15_000)),))
-        case "jump":
-            return Action("wait", (rng.choice((60_000, 200_000)),))
-        case "late" | "twice" | "expire" as kind:
-            return Action(kind, (asset.asset_id, key))
-        case "trigger":
-            return Action("trigger", (workflow.slug, key))
-        case "change" | "remove" as kind:
-            return Action(kind, (workflow.slug,))
-        case "resume" | "poison_asset" as kind:
-            return Action(kind, (asset.asset_id,))
-        case kind:
-            return Action(kind)
-
-
-def key_for(rng: Random, kind: str) -> str | None:
-    match kind:
-        case "static":
-            return rng.choice(STATIC_KEYS)
-        case "minute":
-            return rng.choice(MINUTES)
-        case "hour":
-            return "2026-01-01T00"
-        case _:
-            return None
+def _present(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in values.items() if value is not None
+    }

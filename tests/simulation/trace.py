@@ -12,13 +12,14 @@ __all__ = ["TraceObserver"]
 
 
 class TraceObserver:
-    """Implements `Observer`; keeps the last lines, and which asset partitions decided to be made, and why."""
+    """Implements `Observer`; keeps the last lines, and which partitions decided to be made, why, and when last."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
         self._start_ms = clock.now_ms()
         self.lines: deque[str] = deque(maxlen=400)
         self.wanted: dict[tuple[str, str | None], set[Reason]] = {}
+        self.decided_at: dict[tuple[str, str | None], int] = {}
         self.unexplained: list[str] = []
 
     def note(self, text: str) -> None:
@@ -39,6 +40,7 @@ class TraceObserver:
     ) -> None:
         if isinstance(decision, Materialize):
             self.wanted.setdefault((asset_id, partition_key), set()).add(decision.reason)
+            self.decided_at[asset_id, partition_key] = self._clock.now_ms()
         if not cause:
             self.unexplained.append(asset_id)
         self.note(f"{asset_id}@{partition_key}: {type(decision).__name__} {decision.reason} after {cause}")
