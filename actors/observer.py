@@ -60,6 +60,12 @@ class Observer(Protocol):
         duration_ms: int | None,
     ) -> None: ...
 
+    def run_lost(self, *, run_id: str, workflow_slug: str, partition_key: str | None, error: str) -> None:
+        """A run was given up: nobody works on it. `error` says who did, and since when it was not heard of."""
+
+    def run_relaunched(self, *, run_id: str, workflow_slug: str, partition_key: str | None) -> None:
+        """A run that nobody has started in time was handed to the launcher once more."""
+
     def failed(self, *, asset_id: str, partition_key: str | None, failures: int, reason: Reason) -> None:
         """An asset partition now waits because of failures: `backoff` or `suspended`."""
 

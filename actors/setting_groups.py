@@ -13,9 +13,12 @@ from actors.core.backoff import BackoffPolicy, FailureBudget
 
 __all__ = [
     "BackoffSettings",
+    "CatchUpSettings",
+    "CelerySettings",
     "ConcurrencySettings",
     "ControlSettings",
     "DispatcherSettings",
+    "ExecutionSettings",
     "FailureBudgetSettings",
     "HistorySettings",
     "LeadershipSettings",
@@ -24,6 +27,8 @@ __all__ = [
     "PathSetting",
     "RedisSettings",
     "RefreshSettings",
+    "RetentionSettings",
+    "RunSettings",
     "ShutdownSettings",
     "StreamSettings",
     "SupervisionSettings",
@@ -53,6 +58,16 @@ def _name(text: str) -> str:
     return text
 
 
+def _starred(url: SplitResult) -> str:
+    """With stars for the password, and for values of the query, where one may be too."""
+    user, at, host = url.netloc.rpartition("@")
+    if ":" in user:
+        user = user.partition(":")[0] + ":***"
+    query = re.sub(r"=[^&]*", "=***", url.query)
+    # Not `urlunsplit`, which would write unix:/path for unix:///path.
+    return f"{url.scheme}://{user}{at}{host}{url.path}{query and '?' + query}"
+
+
 # The other types are strict, so that `max_runs = true` is an error; a path has no other way in than as text.
 PathSetting = Annotated[Path, Field(strict=False), BeforeValidator(_no_empty_path)]
 OptionalPath = Annotated[Path | None, Field(strict=False), BeforeValidator(lambda value: value or None)]
@@ -60,6 +75,7 @@ Name = Annotated[str, Field(max_length=100), BeforeValidator(_name)]
 Limit = Annotated[int, Field(ge=1, le=100_000), BeforeValidator(_digits)]
 Length = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Milliseconds = Annotated[int, Field(ge=1, le=_YEAR_MS)]
+Days = Annotated[int, Field(ge=0, le=36_500)]
 
 
 class Group(BaseModel):
@@ -112,15 +128,7 @@ class RedisSettings(Group):
     @property
     def safe_url(self) -> str:
         """`url` with stars for the password (and for values of the query, where one may be too)."""
-        if self.is_embedded:
-            return self.url
-        parts = self._parts
-        user, at, host = parts.netloc.rpartition("@")
-        if ":" in user:
-            user = user.partition(":")[0] + ":***"
-        query = re.sub(r"=[^&]*", "=***", parts.query)
-        # Not `urlunsplit`, which would write unix:/path for unix:///path.
-        return f"{parts.scheme}://{user}{at}{host}{parts.path}{query and '?' + query}"
+        return self.url if self.is_embedded else _starred(self._parts)
 
     @field_serializer("url")
     def _without_password(self, _: str) -> str:
@@ -135,6 +143,49 @@ class ConcurrencySettings(Group):
     aging_ms: Milliseconds = 60_000
     workflows: dict[str, Limit] = Field(default_factory=dict)
     pools: dict[str, Limit] = Field(default_factory=dict)
+
+
+class RunSettings(Group):
+    lease_seconds: Annotated[float, Field(ge=1, le=3_600)] = 10.0
+    start_timeout_seconds: Annotated[float, Field(ge=1, le=86_400)] = 60.0
+
+
+class ExecutionSettings(Group):
+    launcher: Literal["local", "celery"] = "local"
+
+
+class CelerySettings(Group):
+    """The broker. A password in `broker_url` stays out of the repr and of dumps; `safe_broker_url` is for logs."""
+
+    broker_url: Annotated[str, Field(max_length=2_000)] = ""
+    queue: Name = "headwater"
+    queues: dict[str, Name] = Field(default_factory=dict)
+    visibility_timeout_seconds: Annotated[float, Field(ge=60, le=7 * 86_400)] = 3_600.0
+    runs_outlive_service: bool = True
+
+    @field_validator("broker_url")
+    @classmethod
+    def _readable_url(cls, url: str) -> str:
+        # The text of an error must not hold the URL: it may hold a password.
+        try:
+            is_good = not url or bool(urlsplit(url).scheme and "://" in url)
+        except ValueError:
+            is_good = False
+        if not is_good:
+            raise ValueError('the URL cannot be read; write for example redis://127.0.0.1:6379/1, or ""')
+        return url
+
+    @property
+    def safe_broker_url(self) -> str:
+        return self.broker_url and _starred(urlsplit(self.broker_url))
+
+    @field_serializer("broker_url")
+    def _without_password(self, _: str) -> str:
+        return self.safe_broker_url
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        named = super().__repr_args__()
+        return [(name, self.safe_broker_url if name == "broker_url" else value) for name, value in named]
 
 
 class WorkerSettings(Group):
@@ -171,6 +222,10 @@ class FailureBudgetSettings(Group):
         return FailureBudget(self.failures, self.cool_off_ms or None)
 
 
+class CatchUpSettings(Group):
+    after_seconds: Annotated[float, Field(ge=0, le=_YEAR_MS / 1000, allow_inf_nan=False)] = 3600.0
+
+
 class RefreshSettings(Group):
     interval_seconds: Annotated[float, Field(ge=1, le=86_400)] = 60.0
     watch_seconds: Annotated[float, Field(ge=0.1, le=3_600)] = 2.0
@@ -200,6 +255,16 @@ class HistorySettings(Group):
 
 class LeadershipSettings(Group):
     lease_seconds: Annotated[float, Field(ge=1, le=300)] = 5.0
+
+
+class RetentionSettings(Group):
+    materializations_days: Days = 0
+    runs_days: Days = 0
+    windows_days: Days = 0
+    events_days: Days = 0
+    audit_days: Days = 0
+    dead_letters_days: Days = 0
+    interval_seconds: Annotated[float, Field(ge=1, le=86_400)] = 300.0
 
 
 class LogSettings(Group):

@@ -27,9 +27,12 @@ from pydantic_settings import SettingsError as UndecodableVariable
 from actors.core.backoff import BackoffPolicy, FailureBudget
 from actors.setting_groups import (
     BackoffSettings,
+    CatchUpSettings,
+    CelerySettings,
     ConcurrencySettings,
     ControlSettings,
     DispatcherSettings,
+    ExecutionSettings,
     FailureBudgetSettings,
     HistorySettings,
     LeadershipSettings,
@@ -38,6 +41,8 @@ from actors.setting_groups import (
     PathSetting,
     RedisSettings,
     RefreshSettings,
+    RetentionSettings,
+    RunSettings,
     ShutdownSettings,
     StreamSettings,
     SupervisionSettings,
@@ -51,7 +56,7 @@ DEFAULT_FILE: Final = Path(__file__).resolve().parents[1] / "config" / "default.
 _PREFIX: Final = "HEADWATER_"
 _FILES_VARIABLE: Final = "HEADWATER_CONFIG"
 # Tables with keys of the user's own.
-_TABLES: Final = (("concurrency", "workflows"), ("concurrency", "pools"))
+_TABLES: Final = (("concurrency", "workflows"), ("concurrency", "pools"), ("celery", "queues"))
 _PATHS: Final = (("data_dir",), ("workflows_dir",), ("jobs_dir",), ("redis", "password_file"))
 
 Key = tuple[str, ...]
@@ -73,13 +78,18 @@ class Settings(BaseSettings):
     jobs_dir: PathSetting = Path("jobs")
     redis: RedisSettings = RedisSettings()
     concurrency: ConcurrencySettings = ConcurrencySettings()
+    runs: RunSettings = RunSettings()
+    execution: ExecutionSettings = ExecutionSettings()
     workers: WorkerSettings = WorkerSettings()
+    celery: CelerySettings = CelerySettings()
     dispatcher: DispatcherSettings = DispatcherSettings()
     backoff: BackoffSettings = BackoffSettings()
     failure_budget: FailureBudgetSettings = FailureBudgetSettings()
+    catch_up: CatchUpSettings = CatchUpSettings()
     refresh: RefreshSettings = RefreshSettings()
     streams: StreamSettings = StreamSettings()
     history: HistorySettings = HistorySettings()
+    retention: RetentionSettings = RetentionSettings()
     leadership: LeadershipSettings = LeadershipSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -217,11 +227,11 @@ def _keys_of(model: type[BaseModel], group: Key) -> Iterator[Key]:
 
 
 def _nearest(key: Key) -> Key | None:
-    """The known key that was likely meant: one of the same group, or one of the same name in another group."""
+    """The known key that was likely meant: one of the same name in another group, or one like it in the same group."""
     beside = {".".join(known): known for known in _known_keys() if known[:-1] == key[:-1]}
     elsewhere = {".".join(known): known for known in _known_keys() if known[-1] == key[-1]}
-    near = get_close_matches(".".join(key), beside | elsewhere, n=1)
-    return (beside | elsewhere)[near[0]] if near else next(iter(elsewhere.values()), None)
+    near = get_close_matches(".".join(key), elsewhere or beside, n=1)
+    return (elsewhere or beside)[near[0]] if near else next(iter(elsewhere.values()), None)
 
 
 def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:

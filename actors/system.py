@@ -23,6 +23,7 @@ from actors.catalog.control import ControlServer
 from actors.catalog.directory import DirectoryUnreadable
 from actors.catalog.leadership import Leadership, RedisLease
 from actors.catalog.recovery import end_orphans
+from actors.catalog.retention import Retention, RetentionThread
 from actors.catalog.store import CatalogUnavailable, Deposed, Json, JsonObject
 from actors.catalog.sync import DefinitionSync, FolderWatch
 from actors.execution.jobs import JobRegistry
@@ -240,6 +241,9 @@ class Service:
         undo.callback(control.stop, STOP_SECONDS)
         self._watch.start()
         undo.callback(self._watch.stop)
+        retention = self._new_retention()
+        retention.start()
+        undo.callback(retention.stop)
         role = "stands by" if self._acting_term is None else "leads"
         _log.info("service.started", role=role, text=f"started, and {role}; stop it with Ctrl-C")
         self._on_role()
@@ -277,6 +281,20 @@ class Service:
     def _stop_launcher(self) -> None:
         if self._has_launcher_started:
             self._launcher.stop(self._settings.shutdown.grace_seconds)
+
+    def _new_retention(self) -> RetentionThread:
+        settings = self._settings
+        retention = Retention(
+            self._catalog.client,
+            self._leader_store,
+            prefix=settings.redis.prefix,
+            streams=settings.streams,
+            history=settings.history,
+            retention=settings.retention,
+        )
+        return RetentionThread(
+            retention.fenced_by(self._leadership), settings.retention.interval_seconds, self._leadership.leads
+        )
 
     def _new_actors(self) -> ActorSystem:
         outside = Outside(

@@ -16,6 +16,7 @@ from actors.catalog.store import RunStatus, Store
 from actors.execution.cancel import CancelReason, CancelToken
 from actors.execution.jobs import JobRegistry
 from actors.execution.launcher import LaunchFailed, RunOrder
+from actors.execution.leases import LeaseKeeper
 from actors.execution.orchestrator import Orchestrator
 from actors.execution.worker_pool import WorkerPool
 from actors.runtime.clock import Clock, SystemClock
@@ -23,6 +24,7 @@ from actors.runtime.clock import Clock, SystemClock
 __all__ = ["LocalLauncher"]
 
 _DEFAULT_MAX_TASKS: Final = 100
+_DEFAULT_LEASE_MS: Final = 10_000
 _log: Final = structlog.get_logger(__name__)
 
 
@@ -41,6 +43,7 @@ class LocalLauncher:
         processes: jobs at once, over all runs; steps wait for a free process, during which no timeout runs.
         max_tasks_per_process: jobs after which a worker process is replaced, so that what jobs leak is bounded.
         max_parallel_steps: steps at once within one run.
+        lease_ms: after so long without a sign of this process its runs are lost.
         work_dir: where the output of running jobs is kept; the system's folder for temporary files by default.
     """
 
@@ -53,6 +56,7 @@ class LocalLauncher:
         processes: int | None = None,
         max_tasks_per_process: int = _DEFAULT_MAX_TASKS,
         max_parallel_steps: int = 4,
+        lease_ms: int = _DEFAULT_LEASE_MS,
         work_dir: Path | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -63,6 +67,7 @@ class LocalLauncher:
         self._workers = WorkerPool(
             processes=processes or os.cpu_count() or 2, max_tasks=max_tasks_per_process, work_dir=work_dir
         )
+        self._leases = LeaseKeeper(store, lease_ms=lease_ms)
         self._threads = ThreadPoolExecutor(max_runs, thread_name_prefix="run")
         # Ending a run that never began must not wait for a thread in which others run.
         self._enders = ThreadPoolExecutor(1, thread_name_prefix="run-ender")
@@ -73,6 +78,7 @@ class LocalLauncher:
     def start(self) -> None:
         """See `RunLauncher.start`."""
         self._workers.start()
+        self._leases.start()
         with self._lock:
             self._accepting = True
 
@@ -123,6 +129,7 @@ class LocalLauncher:
                 run.cancel.cancel(CancelReason.LOST)
         self._threads.shutdown()
         self._enders.shutdown()
+        self._leases.stop()
         self._workers.stop()
 
     def _end_unless_begun(self, run: _Launched, reason: CancelReason = CancelReason.CANCELED) -> bool:
@@ -158,5 +165,6 @@ class LocalLauncher:
             self._jobs,
             self._workers,
             self._clock,
+            leases=self._leases,
             max_parallel_steps=self._max_parallel_steps,
         )

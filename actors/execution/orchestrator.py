@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -14,7 +16,6 @@ from actors.catalog.store import (
     CatalogUnavailable,
     JsonObject,
     RunFenced,
-    RunRecord,
     RunStatus,
     StepRecord,
     StepStatus,
@@ -23,6 +24,7 @@ from actors.catalog.store import (
 from actors.execution.cancel import CancelReason, CancelToken
 from actors.execution.jobs import JobRegistry
 from actors.execution.launcher import RunOrder
+from actors.execution.leases import Hold, LeaseKeeper
 from actors.execution.persistence import persist
 from actors.execution.step_execution import RunInHand, StepExecutor
 from actors.execution.step_runner import StepRunner
@@ -32,6 +34,15 @@ __all__ = ["Orchestrator"]
 
 _MAX_ERROR: Final = 4_000
 _log: Final = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One execution of a run: what is to be done, what may end it, and by what the catalog knows it."""
+
+    order: RunOrder
+    cancel: CancelToken
+    hold: Hold
 
 
 class Orchestrator:
@@ -48,12 +59,14 @@ class Orchestrator:
         run_step: StepRunner,
         clock: Clock,
         *,
+        leases: LeaseKeeper | None = None,
         max_parallel_steps: int = 4,
     ) -> None:
         self._store = store
         self._jobs = jobs
         self._run_step = run_step
         self._clock = clock
+        self._leases = leases
         self._max_parallel_steps = max_parallel_steps
 
     def run(self, order: RunOrder, cancel: CancelToken) -> RunStatus | None:
@@ -63,13 +76,16 @@ class Orchestrator:
         stopped.
         Raises nothing: what goes wrong inside is the run's error.
         """
-        return self._guarded(order, cancel, lambda: self._run(order, cancel))
+        turn = _Turn(order, cancel, self._leases.hold() if self._leases else Hold.new())
+        return self._guarded(turn, lambda: self._run(turn))
 
     def end_unstarted(self, order: RunOrder, cancel: CancelToken) -> RunStatus | None:
         """End a run that nobody began to execute, by the reason of the token."""
-        return self._guarded(order, cancel, lambda: self._finish(order, cancel, _status_of(cancel), _stopped(cancel)))
+        turn = _Turn(order, cancel, Hold.new())
+        return self._guarded(turn, lambda: self._finish(turn, _status_of(cancel), _stopped(cancel)))
 
-    def _guarded(self, order: RunOrder, cancel: CancelToken, work: Callable[[], RunStatus | None]) -> RunStatus | None:
+    def _guarded(self, turn: _Turn, work: Callable[[], RunStatus | None]) -> RunStatus | None:
+        order = turn.order
         try:
             return work()
         except RunFenced as error:
@@ -83,47 +99,46 @@ class Orchestrator:
             _log.exception("run.broken", run_id=order.run_id, workflow=order.workflow_slug)
             text = f"internal error: {type(error).__name__}: {error}"
             try:
-                return self._finish(order, cancel, RunStatus.FAILED, text)
+                return self._finish(turn, RunStatus.FAILED, text)
             except CatalogUnavailable:
                 return None
 
-    def _run(self, order: RunOrder, cancel: CancelToken) -> RunStatus | None:
+    def _run(self, turn: _Turn) -> RunStatus | None:
+        order, cancel = turn.order, turn.cancel
         run_id = order.run_id
         record = persist(lambda: self._store.run(run_id), cancel, run_id=run_id)
         if record is None:
             raise RunFenced(f"run {run_id} is not known to the catalog")
         if cancel.is_set:
-            return self._finish(order, cancel, _status_of(cancel), _stopped(cancel))
+            return self._finish(turn, _status_of(cancel), _stopped(cancel))
         definition = self._definition(order, cancel)
         if definition is None:
             text = f"workflow {order.workflow_slug!r} was removed before the run began"
-            return self._finish(order, cancel, RunStatus.FAILED, text)
-        run = RunInHand(record, definition, definition.to_spec(), steps_before(definition.steps))
-        self._start(run, cancel)
-        steps = self._execute(run, cancel)
-        return self._finish(order, cancel, *_verdict(steps, cancel), run=run)
+            return self._finish(turn, RunStatus.FAILED, text)
+        run = RunInHand(record, definition, definition.to_spec(), steps_before(definition.steps), turn.hold.token)
+        self._start(run, turn)
+        with self._leases.renewing(run_id, turn.hold, cancel) if self._leases else nullcontext():
+            steps = self._execute(run, cancel)
+            return self._finish(turn, *_verdict(steps, cancel), run=run)
 
     def _definition(self, order: RunOrder, cancel: CancelToken) -> WorkflowDefinition | None:
         return persist(lambda: self._store.workflow(order.workflow_slug), cancel, run_id=order.run_id)
 
-    def _start(self, run: RunInHand, cancel: CancelToken) -> None:
+    def _start(self, run: RunInHand, turn: _Turn) -> None:
         now_ms = self._clock.now_ms()
-        run_id = run.record.run_id
-        in_doubt = False
-
-        def start() -> None:
-            nonlocal in_doubt
-            try:
-                self._store.start_run(run_id, upstreams=run.spec.upstreams, now_ms=now_ms)
-            except CatalogUnavailable:
-                in_doubt = True
-                raise
-            except RunFenced:
-                # The server may have carried out the attempt whose answer was lost.
-                if not (in_doubt and _is_started(self._store.run(run_id), now_ms)):
-                    raise
-
-        persist(start, cancel, run_id=run_id)
+        hold = turn.hold
+        persist(
+            lambda: self._store.start_run(
+                run.record.run_id,
+                upstreams=run.spec.upstreams,
+                now_ms=now_ms,
+                token=hold.token,
+                worker=hold.worker,
+                lease_ms=hold.lease_ms,
+            ),
+            turn.cancel,
+            run_id=run.record.run_id,
+        )
 
     def _execute(self, run: RunInHand, cancel: CancelToken) -> list[StepRecord]:
         executor = StepExecutor(self._store, self._jobs, self._run_step, self._clock, run, cancel)
@@ -155,19 +170,24 @@ class Orchestrator:
 
     def _finish(
         self,
-        order: RunOrder,
-        cancel: CancelToken,
+        turn: _Turn,
         status: RunStatus,
         error: str | None,
         *,
         run: RunInHand | None = None,
     ) -> RunStatus | None:
+        order, cancel = turn.order, turn.cancel
         definition = run.definition if run else self._definition(order, cancel)
         expected = definition.to_spec().expected(order.partition_key) if definition else ()
         now_ms = self._clock.now_ms()
         ended = persist(
             lambda: self._store.finish_run(
-                order.run_id, status, now_ms=now_ms, error=error and error[:_MAX_ERROR], expected=expected
+                order.run_id,
+                status,
+                now_ms=now_ms,
+                error=error and error[:_MAX_ERROR],
+                expected=expected,
+                token=turn.hold.token,
             ),
             cancel,
             run_id=order.run_id,
@@ -183,10 +203,6 @@ class Orchestrator:
             by_us=ended,
         )
         return status if ended else None
-
-
-def _is_started(record: RunRecord | None, at_ms: int) -> bool:
-    return record is not None and record.status is RunStatus.RUNNING and record.started_at_ms == at_ms
 
 
 def _made(record: StepRecord | None) -> bool:

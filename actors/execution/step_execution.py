@@ -38,6 +38,8 @@ class RunInHand:
     spec: WorkflowSpec
     before: Mapping[str, frozenset[str]]
     """Of each step by id, all steps that are over before it starts."""
+    token: str
+    """That with which the run was started; the catalog takes nothing without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,8 @@ class StepExecutor:
             )
         except ResultError as error:
             return self._kept(replace(record, status=StepStatus.FAILED, error=str(error)))
-        for new in made:
+        for entry in made:
+            new = replace(entry, start_token=self.run.token)
             recorded = persist(lambda new=new: self.store.record(new), self.cancel, run_id=self._run_id)  # type: ignore[misc]
             _log.debug(
                 "asset.recorded",
@@ -176,7 +179,9 @@ class StepExecutor:
         return retry_delay_ms(step.retry_policy, attempt, unit_interval(f"{self._run_id}\n{step.id}\n{attempt}"))
 
     def _kept(self, record: StepRecord) -> StepRecord:
-        persist(lambda: self.store.put_step(self._run_id, record), self.cancel, run_id=self._run_id)
+        persist(
+            lambda: self.store.put_step(self._run_id, record, token=self.run.token), self.cancel, run_id=self._run_id
+        )
         return record
 
     @property

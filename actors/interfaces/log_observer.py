@@ -146,6 +146,25 @@ class LogObserver:
             text=f"{partition_name(workflow_slug, partition_key)}  {outcome}{took}{why}  ({run_id})",
         )
 
+    def run_lost(self, *, run_id: str, workflow_slug: str, partition_key: str | None, error: str) -> None:
+        self._log.warning(
+            "run.lost",
+            workflow=workflow_slug,
+            partition_key=partition_key,
+            run_id=run_id,
+            error=error,
+            text=f"{partition_name(workflow_slug, partition_key)}  lost, retried by policy: {error}  ({run_id})",
+        )
+
+    def run_relaunched(self, *, run_id: str, workflow_slug: str, partition_key: str | None) -> None:
+        self._log.warning(
+            "run.relaunched",
+            workflow=workflow_slug,
+            partition_key=partition_key,
+            run_id=run_id,
+            text=f"{partition_name(workflow_slug, partition_key)}  nobody started it; launched again  ({run_id})",
+        )
+
     def failed(self, *, asset_id: str, partition_key: str | None, failures: int, reason: Reason) -> None:
         if not self._leads():
             return

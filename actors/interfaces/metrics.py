@@ -64,6 +64,18 @@ class MetricsObserver:
             ("limit",),
             registry=registry,
         )
+        self._lost = Counter(
+            "headwater_runs_lost_total",
+            "Runs that were given up because nobody worked on them",
+            ("workflow",),
+            registry=registry,
+        )
+        self._relaunched = Counter(
+            "headwater_runs_relaunched_total",
+            "Runs that nobody had started in time and that were launched again",
+            ("workflow",),
+            registry=registry,
+        )
         self._backoffs = Counter(
             "headwater_backoffs_total", "Waits before a retry that began after a failure", registry=registry
         )
@@ -167,6 +179,12 @@ class MetricsObserver:
             self._auto_runs.labels(workflow_slug, reason, outcome).inc()
         if duration_ms is not None:
             self._duration.labels(workflow_slug).observe(duration_ms / 1_000)
+
+    def run_lost(self, *, run_id: str, workflow_slug: str, partition_key: str | None, error: str) -> None:
+        self._lost.labels(workflow_slug).inc()
+
+    def run_relaunched(self, *, run_id: str, workflow_slug: str, partition_key: str | None) -> None:
+        self._relaunched.labels(workflow_slug).inc()
 
     def failed(self, *, asset_id: str, partition_key: str | None, failures: int, reason: Reason) -> None:
         (self._suspensions if reason is Reason.SUSPENDED else self._backoffs).inc()

@@ -100,6 +100,14 @@ class FanOut:
                 duration_ms=duration_ms,
             )
 
+    def run_lost(self, *, run_id: str, workflow_slug: str, partition_key: str | None, error: str) -> None:
+        for observer in self._observers:
+            observer.run_lost(run_id=run_id, workflow_slug=workflow_slug, partition_key=partition_key, error=error)
+
+    def run_relaunched(self, *, run_id: str, workflow_slug: str, partition_key: str | None) -> None:
+        for observer in self._observers:
+            observer.run_relaunched(run_id=run_id, workflow_slug=workflow_slug, partition_key=partition_key)
+
     def failed(self, *, asset_id: str, partition_key: str | None, failures: int, reason: Reason) -> None:
         for observer in self._observers:
             observer.failed(asset_id=asset_id, partition_key=partition_key, failures=failures, reason=reason)

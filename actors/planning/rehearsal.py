@@ -92,6 +92,12 @@ class _Listener:
     def run_ended(self, **report: Any) -> None:
         return
 
+    def run_lost(self, **report: Any) -> None:
+        return
+
+    def run_relaunched(self, **report: Any) -> None:
+        return
+
     def failed(self, **report: Any) -> None:
         return
 

@@ -36,6 +36,7 @@ from actors.core.pauses import Pause, Pauses
 from actors.core.state import Dismissal, FailureRecord, Materialization
 from actors.messages import (
     AssetExpired,
+    AssetPassedOver,
     AssetProduced,
     AssetsLoaded,
     PauseChanged,
@@ -124,6 +125,11 @@ class MemoryCatalog:
             expired = replace(made, expired_version=version, expired_reason=expiry.reason)
             self.latest[asset_id, partition_key] = expired
             self.stream.append(AssetExpired(asset_id, partition_key, version, expiry.reason, self.next_pos()))
+
+    def pass_over(self, asset_id: str, dismissals: Mapping[str, Dismissal]) -> None:
+        for key, left in dismissals.items():
+            self.dismissals[asset_id, key] = left
+            self.stream.append(AssetPassedOver(asset_id, key, left, self.next_pos()))
 
     def answer(self, most: int = 1_000) -> int:
         """Answer what has been asked so far; how many questions that were."""
@@ -325,6 +331,12 @@ class RecordingObserver:
         duration_ms: int | None,
     ) -> None:
         self._keep("run_ended", run_id=run_id, trigger=trigger, outcome=outcome)
+
+    def run_lost(self, *, run_id: str, workflow_slug: str, partition_key: str | None, error: str) -> None:
+        self._keep("run_lost", run_id=run_id, error=error)
+
+    def run_relaunched(self, *, run_id: str, workflow_slug: str, partition_key: str | None) -> None:
+        self._keep("run_relaunched", run_id=run_id)
 
     def failed(self, *, asset_id: str, partition_key: str | None, failures: int, reason: Reason) -> None:
         self._keep("failed", asset_id=asset_id, failures=failures, reason=reason)

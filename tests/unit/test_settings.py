@@ -16,6 +16,7 @@ from actors import settings as module
 from actors.core.backoff import BackoffPolicy, FailureBudget
 from actors.settings import DEFAULT_FILE, Settings, SettingsError, load_settings
 
+FREE_TABLES = {"concurrency.workflows", "concurrency.pools", "celery.queues"}
 PRODUCTION_FILE = DEFAULT_FILE.with_name("production.toml")
 
 
@@ -38,7 +39,7 @@ def refusal(*files: Path, **variables: str) -> list[str]:
 def leaves(values: Mapping[str, Any], group: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in values.items():
-        is_group = isinstance(value, dict) and f"{group}{key}" not in {"concurrency.workflows", "concurrency.pools"}
+        is_group = isinstance(value, dict) and f"{group}{key}" not in FREE_TABLES
         found |= leaves(value, f"{group}{key}.") if is_group else {f"{group}{key}": value}
     return found
 
@@ -255,6 +256,16 @@ class TestSecrets:
         for text in (repr(found), str(found), repr(found.redis), str(found.model_dump()), found.model_dump_json()):
             assert "hunter2" not in text
             assert "db:6380" in text
+
+    def test_a_password_of_the_broker_stays_out_too(self) -> None:
+        found = load(CELERY__BROKER_URL="amqp://svc:hunter2@mq/vhost", CELERY__QUEUES__GPU="gpu-machines")
+
+        assert found.celery.broker_url.endswith("hunter2@mq/vhost")
+        assert found.celery.queues == {"gpu": "gpu-machines"}
+        for text in (repr(found), repr(found.celery), str(found.model_dump()), found.model_dump_json()):
+            assert "hunter2" not in text
+            assert "amqp://svc:***@mq/vhost" in text
+        assert "hunter2" not in "\n".join(refusal(CELERY__BROKER_URL="hunter2"))
 
     @pytest.mark.parametrize("url", ["redis://:hunter2@h:port", "http://:hunter2@h", "redis://:hunter2@/0", "hunter2"])
     def test_a_password_stays_out_of_errors(self, url: str) -> None:

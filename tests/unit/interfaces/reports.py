@@ -46,6 +46,13 @@ REPORTS: dict[str, dict[str, Any]] = {
         "error": "step load: exit code 3",
         "duration_ms": 1_500,
     },
+    "run_lost": {
+        "run_id": "run-2",
+        "workflow_slug": "orders",
+        "partition_key": "2026-11-23",
+        "error": "its worker host:1 was last heard of at 2026-11-23T10:00:00.000Z",
+    },
+    "run_relaunched": {"run_id": "run-2", "workflow_slug": "orders", "partition_key": None},
     "failed": {
         "asset_id": "orders.daily",
         "partition_key": None,
