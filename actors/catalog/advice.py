@@ -64,8 +64,7 @@ def _advice(
                 choice = section.auto_materialize.upstream
                 yield from _unknown_upstreams(section.asset_id, choice, upstreams.get(section.asset_id, ()))
                 yield from _contradictions(section, section.auto_materialize)
-        case DynamicSection() if section.retention_days is not None:
-            yield ("retentionDays",), "is only kept; partitions are not removed by age"
+                yield from _without_effect(section, section.auto_materialize, mine)
         case _:
             pass
 
