@@ -34,7 +34,7 @@ for _, basis in ipairs(args.basis) do
   local version = fields[1] and cjson.decode(fields[1]).version or 0
   local failures = fields[2] and cjson.decode(fields[2]).failures or 0
   -- A partition that was forgotten by age begins anew; whoever still knows of it cannot learn that in any other way.
-  local is_forgotten = not fields[1] and basis.version > 0
+  local is_forgotten = not fields[1] and basis.version > 0 and basis.version <= counter(basis.assetId)
   if not is_forgotten and (version ~= basis.version or failures ~= basis.failures) then
     outdated[#outdated + 1] = basis.assetId
   end
