@@ -5,9 +5,10 @@ The asset actor hears the news and keeps the states; this acts on them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from actors.core import transitions
+from actors.core.catching_up import passed_over
 from actors.core.decide import Decision, Materialize, Reason, Skip, Wait, decide, expiry_of, is_settled
 from actors.core.describe import describe
 from actors.core.freshness import Expiry
@@ -96,14 +97,28 @@ class Acting:
         if report is not None:
             self._around.to_registry(Settled(self._asset_id, state.partition_key, *report))
 
-    def report(self, states: Iterable[PartitionState]) -> None:
-        """Tell those below what is about to be re-made here: they have not heard of the waves that led to it."""
+    def report(self, states: Iterable[PartitionState], wave: int) -> None:
+        """Tell those below what is about to be re-made here: they have not heard of the waves that led to it. And what
+        is not, though it was announced up to `wave`: an earlier actor of this asset may have known of it."""
         now_ms = self._around.clock.now_ms()
+        keys: set[str | None] = set()
         for state in states:
             decision = self._decide(state, now_ms)
             if state.pending or decision.reason is Reason.QUIET_HOURS or not is_settled(decision):
+                keys.add(state.partition_key)
                 self._around.to_registry(WillBeMade(self._asset_id, state.partition_key))
-        self._around.to_registry(Reported(self._asset_id))
+        self._around.to_registry(Reported(self._asset_id, wave, frozenset(keys)))
+
+    def pass_over(self, states: Mapping[str | None, PartitionState], held_ms: int) -> None:
+        """After a long pause or outage, leave stale time windows as they are that the policy does not catch up on."""
+        if self.spec is None or not held_ms:
+            return
+        now_ms = self._around.clock.now_ms()
+        dismissals = passed_over(self.spec, states.values(), self._around.defaults, held_ms, now_ms)
+        for key, dismissal in dismissals.items():
+            states[key].dismissed = dismissal
+        if dismissals:
+            self._around.catalog.pass_over(self._asset_id, dismissals)
 
     def run_began(self, state: PartitionState) -> None:
         """What was wanted is under way, be it by another's wish."""

@@ -23,6 +23,7 @@ from actors.core.upstreams import KnownUpstreams
 from actors.messages import (
     AssetDump,
     AssetExpired,
+    AssetPassedOver,
     AssetProduced,
     AssetResumed,
     ChildFailed,
@@ -54,6 +55,7 @@ AssetMessage = (
     | AssetProduced
     | AssetExpired
     | AssetResumed
+    | AssetPassedOver
     | UpstreamChanged
     | UpstreamPending
     | UpstreamSettled
@@ -80,10 +82,11 @@ class AssetActor(PooledActor):
         self._is_loaded = False
         self._awaited: frozenset[str] = frozenset()
         self._awaited_for = ""
+        self._held_ms = 0
+        self._wave = 0
         self._states: dict[str | None, PartitionState] = {}
         self._acting = Acting(asset_id, spec, around, self._arm)
         self._upstreams = KnownUpstreams()
-        self._early_expiries: dict[str | None, AssetExpired] = {}
         self._held_back: dict[str | None, None] = {}
         self._window_timer: TimerHandle | None = None
 
@@ -107,28 +110,31 @@ class AssetActor(PooledActor):
                 self._on_expired(message)
             case AssetResumed():
                 self._on_resumed(message)
+            case AssetPassedOver():
+                self._on_passed_over(message)
             case Look():
                 state = self._states.get(message.partition_key)
                 if state is not None:
                     self._look(state, "timer")
             case LookAgain():
                 if self._is_loaded:
-                    self._await(self._awaited | message.awaits, message.cause)
+                    self._await(self._awaited | message.awaits, message.cause, message.held_ms)
             case LookAtWindow():
                 self._on_window_began()
             case Load():
                 self._on_load(message)
             case UpstreamReported():
-                self._on_upstream_reported(message.asset_id)
+                self._on_upstream_reported(message)
             case WaveBegan():
                 state = self._state(message.partition_key)
                 transitions.announce(state, message.wave)
                 self._report_wave(state)
             case ReportAgain():
                 if self._is_ready:
-                    self._acting.report(self._states.values())
+                    self._acting.report(self._states.values(), self._wave)
             case Configure():
                 self._acting.spec = message.spec
+                self._follow()
                 for state in list(self._states.values()):
                     self._look(state, "workflow.updated")
             case DumpAsset():
@@ -157,12 +163,8 @@ class AssetActor(PooledActor):
             self._look(state, f"asset.produced v{news.made.version}", was_made=True)
 
     def _on_expired(self, news: AssetExpired) -> None:
-        if not self._is_loaded:
-            # What is read from the catalog may be older.
-            self._early_expiries[news.partition_key] = news
-            return
-        state = self._states.get(news.partition_key)
-        if state is not None and transitions.asset_expired(state, news.version, news.reason):
+        state = self._state(news.partition_key)
+        if transitions.asset_expired(state, news.version, news.reason):
             self._look(state, f"asset.expired {news.reason}")
 
     def _on_upstream_changed(self, news: UpstreamChanged) -> None:
@@ -192,9 +194,12 @@ class AssetActor(PooledActor):
             if transitions.upstream_settled(
                 state, news.asset_id, news.partition_key, news.wave, news.until_ms, every_key=news.every_key
             ):
-                if not state.pending:
-                    del self._held_back[key]
+                self._unless_held_back(state)
                 self._look(state, f"settled {partition_name(news.asset_id, news.partition_key)}")
+
+    def _unless_held_back(self, state: PartitionState) -> None:
+        if not state.pending:
+            del self._held_back[state.partition_key]
 
     def _on_run_enqueued(self, news: RunEnqueued) -> None:
         state = self._state(self._own_key(news.partition_key))
@@ -206,10 +211,11 @@ class AssetActor(PooledActor):
         key = self._own_key(news.partition_key)
         state = self._state(key)
         mine = next((u for u in news.unmade if (u.asset_id, u.partition_key) == (self._asset_id, key)), None)
-        if transitions.run_ended(
+        transitions.run_ended(
             state, news.run_id, mine.failure if mine else None, mine.dismissed if mine else None, news.pos
-        ):
-            self._look(state, f"workflow.run.{news.outcome} {news.run_id}")
+        )
+        # Also if a snapshot has told of it already: what was wanted before the enqueuer heard of it was not taken.
+        self._look(state, f"workflow.run.{news.outcome} {news.run_id}")
 
     def _on_run_refused(self, news: RunRefused) -> None:
         state = self._state(news.partition_key)
@@ -226,6 +232,11 @@ class AssetActor(PooledActor):
         for state in states:
             if transitions.asset_resumed(state, news.pos):
                 self._look(state, "asset.resumed")
+
+    def _on_passed_over(self, news: AssetPassedOver) -> None:
+        state = self._state(news.partition_key)
+        if transitions.asset_passed_over(state, news.dismissal, news.pos):
+            self._look(state, "asset.passedOver")
 
     def _on_load(self, snapshot: Load) -> None:
         self._is_loaded = True
@@ -246,25 +257,31 @@ class AssetActor(PooledActor):
                 loaded[key] = self._upstreams.open(self._spec, key)
             transitions.merge_loaded(state, loaded[key], snapshot.pos)
         self._states = loaded
+        self._wave = snapshot.wave
+        self._follow()
         for state in loaded.values():
             state.pos = max(state.pos, snapshot.pos)
+            state.failure_pos = max(state.failure_pos, snapshot.pos)
+            state.dismissed_pos = max(state.dismissed_pos, snapshot.pos)
             state.owed_wave = max(state.owed_wave, snapshot.wave)
-        for key, news in self._early_expiries.items():
-            if key in loaded:
-                transitions.asset_expired(loaded[key], news.version, news.reason)
-        self._early_expiries.clear()
-        self._await(snapshot.awaits, "state read from the catalog")
+        self._await(snapshot.awaits, "state read from the catalog", snapshot.held_ms)
 
-    def _await(self, upstream_ids: frozenset[str], cause: str) -> None:
+    def _await(self, upstream_ids: frozenset[str], cause: str, held_ms: int) -> None:
         """Decide about everything, for this cause, when each of these upstreams has reported; at once if there are
         none."""
         self._awaited, self._awaited_for = upstream_ids, cause
+        self._held_ms = max(self._held_ms, held_ms)
         if not upstream_ids:
             self._begin()
 
-    def _on_upstream_reported(self, asset_id: str) -> None:
-        if asset_id in self._awaited:
-            self._awaited -= {asset_id}
+    def _on_upstream_reported(self, news: UpstreamReported) -> None:
+        for key in tuple(self._held_back):
+            state = self._states[key]
+            if transitions.upstream_reported(state, news.asset_id, news.wave, news.keys):
+                self._unless_held_back(state)
+                self._look(state, f"reported {news.asset_id}")
+        if news.asset_id in self._awaited:
+            self._awaited -= {news.asset_id}
             if not self._awaited:
                 self._begin()
 
@@ -272,11 +289,20 @@ class AssetActor(PooledActor):
         """Everything that decisions need is known now."""
         for key in self._expected_keys():
             self._state(key)
+        held_ms, self._held_ms = self._held_ms, 0
+        self._acting.pass_over(self._states, held_ms)
         for state in list(self._states.values()):
             transitions.begin(state)
             self._look(state, self._awaited_for)
         self._arm_next_window()
-        self._acting.report(self._states.values())
+        self._acting.report(self._states.values(), self._wave)
+
+    def _follow(self) -> None:
+        """Nobody waits for an upstream that is not followed: what that one does it tells others."""
+        considered = self._spec.considered if self._spec is not None else ()
+        for key in tuple(self._held_back):
+            transitions.follow(self._states[key], considered)
+            self._unless_held_back(self._states[key])
 
     @property
     def _spec(self) -> AssetSpec | None:

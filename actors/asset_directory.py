@@ -140,8 +140,12 @@ class AssetDirectory:
                     pos=loaded.pos,
                     wave=wave,
                     awaits=awaits,
+                    held_ms=self._around.outage_ms,
                 ),
             )
+        if not self._loading:
+            # Whatever is read from here on, no outage came before it.
+            self._around.outage_ms = 0
         # Those that are still to begin, or were told to just now, report by themselves.
         self._unreported.difference_update(loaded.asset_ids)
         for upstream_id in sorted(asked_again):

@@ -55,6 +55,16 @@ class AssetResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class AssetPassedOver:
+    """A stale time window is left as it is, after a long pause or outage."""
+
+    asset_id: str
+    partition_key: str
+    dismissal: Dismissal
+    pos: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkflowUpdated:
     slug: str
     pos: int
@@ -114,7 +124,15 @@ def at_ms_of(pos: int) -> int:
 
 
 StreamNews = (
-    AssetProduced | AssetExpired | AssetResumed | WorkflowUpdated | PauseChanged | RunRequested | RunEnqueued | RunEnded
+    AssetProduced
+    | AssetExpired
+    | AssetResumed
+    | AssetPassedOver
+    | WorkflowUpdated
+    | PauseChanged
+    | RunRequested
+    | RunEnqueued
+    | RunEnded
 )
 
 # -- registry to asset ----------------------------------------------------------------------------------------------
@@ -131,7 +149,8 @@ class Configure:
 class Load:
     """The catalog's state of an asset as of `pos`; what came after it is told as news.
 
-    The receiver decides nothing before each of `awaits`, upstreams that may be about to be re-made, has reported.
+    The receiver decides nothing before each of `awaits`, upstreams that may be about to be re-made, has reported. An
+    outage has held it back for `held_ms`.
     """
 
     record: AssetRecord
@@ -140,6 +159,7 @@ class Load:
     pos: int
     wave: int
     awaits: frozenset[str] = frozenset()
+    held_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +194,12 @@ class UpstreamSettled:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamReported:
-    """An upstream has announced which of its partitions are about to be re-made."""
+    """An upstream has announced which of its partitions are about to be re-made: `keys`. Nothing that was announced of
+    others up to `wave` will be."""
 
     asset_id: str
+    wave: int = 0
+    keys: frozenset[str | None] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,10 +225,11 @@ class Look:
 @dataclass(frozen=True, slots=True)
 class LookAgain:
     """Look again at every partition, for `cause`, once each of `awaits`, upstreams that may be about to be re-made, has
-    reported."""
+    reported. A pause has held the receiver back for `held_ms`."""
 
     cause: str
     awaits: frozenset[str] = frozenset()
+    held_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,9 +297,11 @@ class WillBeMade:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """Everything that the asset is about to re-make has been announced."""
+    """Everything that the asset is about to re-make has been announced: see `UpstreamReported`."""
 
     asset_id: str
+    wave: int = 0
+    keys: frozenset[str | None] = frozenset()
 
 
 # -- enqueuer and catalog -------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from actors.core.state import Cause
 from actors.core.waves import wave_below
 from actors.messages import (
     AssetExpired,
+    AssetPassedOver,
     AssetProduced,
     AssetResumed,
     AssetsLoaded,
@@ -65,6 +66,7 @@ RegistryMessage = (
     AssetProduced
     | AssetExpired
     | AssetResumed
+    | AssetPassedOver
     | WorkflowUpdated
     | RunRequested
     | RunEnqueued
@@ -120,12 +122,12 @@ class GraphRegistryActor(PooledActor):
             case Reported():
                 node = self._graph.node(message.asset_id)
                 for consumer_id in node.consumers if node else ():
-                    self._tell(consumer_id, UpstreamReported(message.asset_id))
+                    self._tell(consumer_id, UpstreamReported(message.asset_id, message.wave, message.keys))
             case RunEnqueued():
                 self._on_run_enqueued(message)
             case RunEnded():
                 self._on_run_ended(message)
-            case AssetExpired() | AssetResumed():
+            case AssetExpired() | AssetResumed() | AssetPassedOver():
                 self._tell(message.asset_id, message)
             case RunRequested():
                 self._around.to_enqueuer(message)
@@ -330,7 +332,8 @@ class GraphRegistryActor(PooledActor):
 
         Those that go on have the upstreams report first, as after a start: what one pause held back runs in order (L4).
         """
-        scopes = self._around.pauses.scopes_changed(pauses)
+        before = self._around.pauses
+        scopes = before.scopes_changed(pauses)
         self._around.pauses = pauses
         self._arm_pause_end()
         concerned = {*also, *self._concerned(scopes)}.intersection(self._assets.ids())
@@ -341,10 +344,12 @@ class GraphRegistryActor(PooledActor):
             if node is None or node.spec is None:
                 continue
             awaits: frozenset[str] = frozenset()
+            held_ms = 0
             if pauses.paused_until(asset_id, node.spec.workflow_slug, now_ms) is None:
                 awaits = self._assets.reporting(node.spec)
                 asked_again |= awaits - concerned
-            self._tell(asset_id, LookAgain(f"{cause}: {', '.join(sorted(scopes)) or asset_id}", awaits))
+                held_ms = now_ms - (before.held_since_ms(asset_id, node.spec.workflow_slug) or now_ms)
+            self._tell(asset_id, LookAgain(f"{cause}: {', '.join(sorted(scopes)) or asset_id}", awaits, held_ms))
         for upstream_id in sorted(asked_again):
             self._tell(upstream_id, ReportAgain())
 

@@ -29,7 +29,8 @@ class Links:
 @dataclass(slots=True)
 class Surroundings:
     """Shared by the actors of one service. `defaults` is replaced when the settings are read again, `pauses` by the
-    registry alone, each as a whole."""
+    registry alone, each as a whole. `outage_ms` is for how long no service ran before this one; the registry sets it to
+    0 when everything was read."""
 
     clock: Clock
     timers: Timers
@@ -39,6 +40,7 @@ class Surroundings:
     new_run_id: Callable[[], str]
     links: Links = field(default_factory=Links)
     pauses: Pauses = field(default_factory=Pauses)
+    outage_ms: int = 0
 
     def to_registry(self, message: object) -> None:
         self._tell(self.links.registry, "registry", message)

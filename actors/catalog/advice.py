@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 
 from actors.catalog.declarations import (
+    EVERY_UPSTREAM,
     AssetDeclaration,
     AutoMaterializeSection,
     DynamicSection,
-    UpstreamSection,
+    TimeWindowSection,
 )
 from actors.catalog.problems import Problem, json_path
 from actors.catalog.sections import Location, Section
 from actors.catalog.steps import Step
+from actors.core.graph import AssetSpec
 
 __all__ = ["advise"]
 
@@ -34,10 +36,17 @@ def _walk(section: Section, location: Location) -> Iterator[tuple[Location, Sect
         here = (*location, field.alias or name)
         if isinstance(value, Section):
             yield from _walk(value, here)
-        elif isinstance(value, tuple):
-            for index, item in enumerate(value):
+        else:
+            for step, item in _items(value):
                 if isinstance(item, Section):
-                    yield from _walk(item, (*here, index))
+                    yield from _walk(item, (*here, step))
+
+
+def _items(value: object) -> Iterator[tuple[str | int, object]]:
+    if isinstance(value, tuple):
+        yield from enumerate(value)
+    elif isinstance(value, dict):
+        yield from value.items()
 
 
 def _misspellings(section: Section) -> Iterator[tuple[Location, str]]:
@@ -61,8 +70,8 @@ def _advice(
             if "consumes" in location:
                 yield ("autoMaterialize",), "has no effect on a consumed asset; only its producer re-makes it"
             else:
-                choice = section.auto_materialize.upstream
-                yield from _unknown_upstreams(section.asset_id, choice, upstreams.get(section.asset_id, ()))
+                mine = upstreams.get(section.asset_id, ())
+                yield from _unknown_upstreams(section.asset_id, section.auto_materialize, mine)
                 yield from _contradictions(section, section.auto_materialize)
                 yield from _without_effect(section, section.auto_materialize, mine)
         case _:
@@ -80,18 +89,58 @@ def _contradictions(declaration: AssetDeclaration, auto: AutoMaterializeSection)
             f"waits {auto.debounce_ms} ms after an update, but the asset expires after {shortest} ms: it is re-made by "
             "expiry before an update ever starts it",
         )
-    if auto.debounce_ms is not None and not auto.on_upstream_update:
-        yield ("autoMaterialize", "debounceMs"), "has no effect without onUpstreamUpdate: true"
+
+
+_ABOUT_UPDATES = {
+    "when": "when",
+    "debounce_ms": "debounceMs",
+    "max_delay_ms": "maxDelayMs",
+    "upstream": "upstream",
+    "partition_mapping": "partitionMapping",
+    "catch_up": "catchUp",
+}
+
+
+def _without_effect(
+    declaration: AssetDeclaration, auto: AutoMaterializeSection, upstreams: tuple[str, ...]
+) -> Iterator[tuple[Location, str]]:
+    """Policies that nothing can ever call for."""
+    here = "autoMaterialize"
+    if not auto.on_upstream_update:
+        for name in _ABOUT_UPDATES.keys() & auto.model_fields_set:
+            yield (here, _ABOUT_UPDATES[name]), "has no effect without onUpstreamUpdate: true"
+    elif not upstreams:
+        yield (here, "onUpstreamUpdate"), "has no effect: the asset is made from nothing of another workflow"
+    elif auto.enabled and not _considered(auto, upstreams):
+        yield (here, "upstream"), f"leaves no upstream whose updates count, of {_listed(upstreams)}"
+    if auto.max_delay_ms is not None and auto.debounce_ms is None:
+        yield (here, "maxDelayMs"), "has no effect without debounceMs"
+    if "catch_up" in auto.model_fields_set and not isinstance(declaration.partitioning, TimeWindowSection):
+        yield (here, "catchUp"), "has no effect: the asset is not partitioned by time windows"
+    if auto.on_missing and isinstance(declaration.partitioning, DynamicSection):
+        yield (here, "onMissing"), "has no effect: nobody knows which dynamic keys are missing"
+
+
+def _considered(auto: AutoMaterializeSection, upstreams: tuple[str, ...]) -> tuple[str, ...]:
+    return AssetSpec("", "", "", upstreams, auto=auto.to_policy()).considered
 
 
 def _unknown_upstreams(
-    owner: str, choice: UpstreamSection, upstreams: tuple[str, ...]
+    owner: str, auto: AutoMaterializeSection, upstreams: tuple[str, ...]
 ) -> Iterator[tuple[Location, str]]:
-    for name, chosen in (("only", choice.only), ("ignore", choice.ignore)):
-        for index, asset_id in enumerate(chosen or ()):
-            if asset_id not in upstreams:
-                known = ", ".join(repr(u) for u in upstreams[:10]) or "none"
-                yield (
-                    ("autoMaterialize", "upstream", name, index),
-                    f"asset {asset_id!r} is no upstream of {owner!r}, which has {known}",
-                )
+    named: list[tuple[Location, str]] = [
+        (("upstream", name, index), asset_id)
+        for name, chosen in (("only", auto.upstream.only), ("ignore", auto.upstream.ignore))
+        for index, asset_id in enumerate(chosen or ())
+    ]
+    named += [
+        (("partitionMapping", asset_id), asset_id) for asset_id in auto.partition_mapping if asset_id != EVERY_UPSTREAM
+    ]
+    for place, asset_id in named:
+        if asset_id not in upstreams:
+            reason = f"asset {asset_id!r} is no upstream of {owner!r}, which has {_listed(upstreams)}"
+            yield ("autoMaterialize", *place), reason
+
+
+def _listed(asset_ids: tuple[str, ...]) -> str:
+    return ", ".join(repr(asset_id) for asset_id in asset_ids[:10]) or "none"

@@ -124,7 +124,10 @@ def load_asset(fields: Mapping[str, str], counter: str | None) -> AssetRecord:
             p: FailureRecord(found["failures"], found["lastFailureAtMs"], found["lastFailedRunId"])
             for p, found in kinds["failed"].items()
         },
-        dismissals={p: Dismissal(found["version"], found["inputs"]) for p, found in kinds["dismissed"].items()},
+        dismissals={
+            p: Dismissal(found["version"], found["inputs"], found.get("passedOver", False))
+            for p, found in kinds["dismissed"].items()
+        },
         counter=int(counter or 0),
     )
 

@@ -141,7 +141,10 @@ class ControlServer:
                 self._stopping.wait(_RETRY_SECONDS)  # the stream's reader reports it
 
     def _beat(self) -> None:
+        now_ms = _server_ms(self._client)
         with self._client.pipeline(transaction=True) as pipe:
+            if self._leads():
+                pipe.set(self._keys.last_led, now_ms)
             pipe.set(self._keys.service(self._service_id), self._heartbeat, px=_HEARTBEAT_MS)
             pipe.sadd(self._keys.services, self._service_id)
             pipe.execute()
@@ -202,6 +205,12 @@ class ControlClient:
         holder = lease.get("id") if left_ms else None
         living = [LivingService(each, json.loads(text), each == holder) for each, text in sorted(beats.items())]
         return Services(tuple(sorted(living, key=lambda each: not each.is_leader)), int(lease.get("term", 0)), left_ms)
+
+    def silent_ms(self) -> int:
+        """For how long no service has led, give or take a heartbeat; 0 where none ever has."""
+        with server_errors(self._server):
+            last: Any = self._client.get(self._keys.last_led)
+            return max(0, _server_ms(self._client) - int(last)) if last is not None else 0
 
     def _heartbeats(self) -> Mapping[str, str]:
         """What each service that lives said last, by its id."""

@@ -47,6 +47,7 @@ __all__ = [
     "EVENT_ADAPTER",
     "MAX_EVENT_BYTES",
     "AssetExpired",
+    "AssetPassedOver",
     "AssetProduced",
     "AssetResumed",
     "Dismissed",
@@ -153,6 +154,21 @@ class AssetResumed(WireEvent):
     partition_key: PartitionKey | None = None
 
 
+class AssetPassedOver(WireEvent):
+    """After a long pause or outage only a later time window is made; this one is left until something newer comes."""
+
+    model_config = example_config(
+        type="asset.passedOver",
+        assetId="orders.hourly",
+        partitionKey="2026-11-23T10",
+        dismissed={"version": 7, "inputs": {"orders.raw": 12}},
+    )
+    type: Literal["asset.passedOver"] = "asset.passedOver"
+    asset_id: AssetId
+    partition_key: PartitionKey
+    dismissed: Dismissed
+
+
 class WorkflowUpdated(WireEvent):
     """A definition was added, changed or (`removed`) dropped."""
 
@@ -189,6 +205,7 @@ Event: TypeAlias = (
     AssetProduced
     | AssetExpired
     | AssetResumed
+    | AssetPassedOver
     | WorkflowUpdated
     | PauseChanged
     | RunRequested

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from actors.catalog.store import (
     Gone,
     JsonObject,
     NewRun,
+    Paused,
     RunStatus,
     Store,
     SubmitOutcome,
@@ -31,6 +32,8 @@ from actors.catalog.store import (
 from actors.core.freshness import Expiry
 from actors.core.partitions import PartitionKeyError
 from actors.core.pauses import Pauses
+from actors.core.quiet_hours import quiet_until_all
+from actors.core.state import Dismissal
 from actors.execution.launcher import LaunchFailed, RunLauncher, RunOrder
 from actors.execution.parameters import run_parameters
 from actors.messages import (
@@ -143,6 +146,9 @@ class CatalogGateway:
     def expire(self, asset_id: str, partition_key: str | None, version: int, expiry: Expiry) -> None:
         self._write((asset_id, partition_key), partial(self._expire, asset_id, partition_key, version, expiry))
 
+    def pass_over(self, asset_id: str, dismissals: Mapping[str, Dismissal]) -> None:
+        self._expiries.put(partial(self._pass_over, asset_id, dismissals))
+
     def _write(self, of: tuple[str, str | None], work: Callable[[], None]) -> None:
         """Put it into the lane of expiries once the service leads; of the same thing only the latest."""
         with self._holding:
@@ -215,6 +221,9 @@ class CatalogGateway:
             now_ms=self._clock.now_ms(),
         )
 
+    def _pass_over(self, asset_id: str, dismissals: Mapping[str, Dismissal]) -> None:
+        self._store.pass_over(asset_id, dismissals)
+
     def _submit_waiting(self) -> None:
         """Submit what has gathered, in one go; the pieces of work behind this one find less to do, or nothing."""
         while self._waiting and sum(len(taken.requests) for taken in self._taken) < SUBMIT_AT_ONCE:
@@ -260,11 +269,13 @@ class CatalogGateway:
         found = dict(zip(partitions, self._store.parameters_of(partitions), strict=True))
         return [found.get((r.workflow.slug, r.partition_key or ""), {}) for r in requests]
 
-    def _new_run(self, request: RunRequest, stored: JsonObject) -> NewRun | Gone:
+    def _new_run(self, request: RunRequest, stored: JsonObject) -> NewRun | Gone | Paused:
         slug = request.workflow.slug
         definition = self._definitions.get(slug) or self._store.workflow(slug)
         if definition is None:
             return Gone(f"workflow {slug} was removed")
+        if quiet := _quiet(request, self._clock.now_ms()):
+            return Paused(quiet)
         if request.queued is not None:
             parameters = request.queued.parameters
         else:
@@ -306,6 +317,16 @@ class CatalogGateway:
                 error=f"the run could not be launched: {error}",
                 expected=request.workflow.expected(request.partition_key),
             )
+
+
+def _quiet(request: RunRequest, now_ms: int) -> tuple[str, ...]:
+    """The assets that want the run though their quiet hours have begun: it may have waited for its turn since."""
+    wanting = {want.asset_id for want in request.wants}
+    return tuple(
+        spec.asset_id
+        for spec in request.workflow.assets
+        if spec.asset_id in wanting and spec.auto is not None and quiet_until_all(spec.auto.quiet_hours, now_ms)
+    )
 
 
 def _tell(receiver: Receiver, message: object) -> None:

@@ -26,6 +26,7 @@
 `P:schema-lock`        string   held by who migrates the catalog; expires
 `P:restoring`          string   a restore has begun and has not ended: what is here is not whole
 `P:leader`             hash     the lease of the service that leads, and its term
+`P:last-led`           string   when a service led last, by the server's clock, in milliseconds
 `P:services`           set      ids of services that live or lived; `P:service:ID` is the heartbeat of one; expires
 `P:control`            list     what commands ask of the service; `P:control:reply:ID` are the answers
 =====================  =======  ==========================================================================
@@ -47,11 +48,13 @@ _TAKEN: Final = frozenset(
         *("run", "steps", "produced", "runs", "queued", "ended", "claims", "active"),
         *("unstarted", "leases"),
         *("schema-version", "schema-lock", "restoring"),
-        *("leader", "services", "service", "control"),
+        *("leader", "last-led", "services", "service", "control"),
     ]
 )
 
-_FLEETING: Final = frozenset(["schema-version", "schema-lock", "restoring", "leader", "services", "service", "control"])
+_FLEETING: Final = frozenset(
+    ["schema-version", "schema-lock", "restoring", "leader", "last-led", "services", "service", "control"]
+)
 """What says something of the catalog's place and of who works on it now, not of what it knows."""
 
 
@@ -150,6 +153,11 @@ class Keys:
     @property
     def leader(self) -> str:
         return f"{self.prefix}:leader"
+
+    @property
+    def last_led(self) -> str:
+        """When a service led last, by the server's clock, in milliseconds."""
+        return f"{self.prefix}:last-led"
 
     @property
     def services(self) -> str:

@@ -20,6 +20,9 @@ def news_of(event: events.Event, pos: int) -> messages.StreamNews | None:
             return messages.AssetExpired(event.asset_id, event.partition_key, event.version, event.reason, pos)
         case events.AssetResumed():
             return messages.AssetResumed(event.asset_id, event.partition_key, pos)
+        case events.AssetPassedOver(dismissed=left):
+            dismissal = Dismissal(left.version, left.inputs, is_passed_over=True)
+            return messages.AssetPassedOver(event.asset_id, event.partition_key, dismissal, pos)
         case events.WorkflowUpdated():
             return messages.WorkflowUpdated(event.slug, pos)
         case events.PauseChanged():

@@ -5,12 +5,13 @@ Whoever implements it keeps trying while the catalog is unavailable, so each que
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from pykka import ActorRef
 
 from actors.core.freshness import Expiry
+from actors.core.state import Dismissal
 from actors.messages import RunRequest
 
 __all__ = ["CatalogPort"]
@@ -44,3 +45,6 @@ class CatalogPort(Protocol):
 
     def expire(self, asset_id: str, partition_key: str | None, version: int, expiry: Expiry) -> None:
         """Publishes `asset.expired`, once for each version; the news of it comes with the event stream."""
+
+    def pass_over(self, asset_id: str, dismissals: Mapping[str, Dismissal]) -> None:
+        """Keeps that these partitions are left as they are, and publishes `asset.passedOver` for each."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from actors.catalog.codec import dump_entry, dump_given, load_asset, load_history
+from actors.catalog.codec import dump, dump_entry, dump_given, load_asset, load_history
+from actors.catalog.connection import server_errors
 from actors.catalog.declarations import FreshnessSection
-from actors.catalog.events import AssetExpired, AssetProduced, AssetResumed
+from actors.catalog.events import AssetExpired, AssetPassedOver, AssetProduced, AssetResumed, Dismissed
 from actors.catalog.keys import partition_field
-from actors.catalog.redis_root import RedisRoom, position_of
+from actors.catalog.redis_root import BATCH, RedisRoom, position_of
+from actors.catalog.scripts import ScriptCall
 from actors.catalog.store import AssetRecord, HistoryEntry, NewMaterialization, Recorded, RunFenced
 from actors.core.freshness import ExpiryReason, FreshnessPolicy
+from actors.core.state import Dismissal
 from actors.core.wallclock import DAY_MS
 
 __all__ = ["RedisAssets"]
@@ -83,6 +86,28 @@ class RedisAssets(RedisRoom):
                 **self._told(event),
             )
         )
+
+    def pass_over(self, asset_id: str, dismissals: Mapping[str, Dismissal]) -> int:
+        calls: list[ScriptCall] = []
+        for partition_key, left in dismissals.items():
+            event = AssetPassedOver(
+                asset_id=asset_id,
+                partition_key=partition_key,
+                dismissed=Dismissed(version=left.version, inputs=dict(left.inputs)),
+            )
+            args = {
+                "assetId": asset_id,
+                "partition": partition_field(partition_key),
+                "version": left.version,
+                "dismissed": dump({"version": left.version, "inputs": left.inputs, "passedOver": True}),
+                **self._told(event),
+            }
+            calls.append(ScriptCall("pass_over", args))
+        applied = 0
+        for start in range(0, len(calls), BATCH):
+            with server_errors(self._server):
+                applied += sum(self._scripts.call_all(calls[start : start + BATCH]))
+        return applied
 
     def read_assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRecord]:
         wanted = list(dict.fromkeys(asset_ids))

@@ -42,7 +42,7 @@ def _run_example(type_: str, **more: JsonValue) -> ConfigDict:
 
 
 class Dismissed(Wire):
-    """The versions that a canceled run read or would have read; only something newer starts another."""
+    """The versions that a run read or would have read, and that are left alone; only something newer starts another."""
 
     version: Annotated[int, Field(strict=True, ge=0)]
     inputs: Versions = Field(default_factory=dict)

@@ -59,7 +59,8 @@ class CatalogUnavailable(RuntimeError):  # noqa: N818 - reads as the event it te
 
 
 class RunFenced(RuntimeError):  # noqa: N818 - reads as the event it tells of
-    """A write for a run that is not active any more (ended, canceled or lost); it was refused and changed nothing."""
+    """A write for a run that is not active any more (ended, canceled or lost), or that another worker started; it was
+    refused and changed nothing."""
 
 
 class Deposed(RuntimeError):  # noqa: N818 - reads as the event it tells of
@@ -219,7 +220,7 @@ class BasisOutdated:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """These assets, which ask for the run, are paused."""
+    """These assets, which ask for the run, are paused, or it is quiet hours for them."""
 
     asset_ids: tuple[str, ...]
 
@@ -382,6 +383,10 @@ class Store(Protocol):
     ) -> bool:
         """Declare `version` (None: the latest) expired and append `asset.expired`; False if it was already, or is not
         the latest any more, or something produced after `expires_at_ms` exists."""
+
+    def pass_over(self, asset_id: str, dismissals: Mapping[str, Dismissal]) -> int:
+        """Keep that these partitions are left as they are until something newer than `inputs` comes, and append
+        `asset.passedOver` for each; not for those that were made since. Of how many."""
 
     def read_assets(self, asset_ids: Sequence[str]) -> dict[str, AssetRecord]:
         """Latest materializations, failures and dismissals of many assets in few round trips; unknown ids are empty."""

@@ -93,12 +93,17 @@ def expected_keys(spec: AssetSpec, now_ms: int) -> tuple[str | None, ...]:
 
 
 def note_cause(state: PartitionState, cause: Cause) -> bool:
-    """Remember that an upstream partition changed; False if that was known already."""
+    """Remember that an upstream partition changed; False if a later change of the upstream was known already."""
+    others = []
+    for known in state.causes:
+        if known.asset_id != cause.asset_id or known.partition_key != cause.partition_key:
+            others.append(known)
+        elif known.version >= cause.version:
+            return False
+    state.causes = (*others, cause)[-MAX_CAUSES:]
     if cause.version <= state.latest.get(cause.asset_id, 0):
         return False
     state.latest[cause.asset_id] = cause.version
-    others = tuple(c for c in state.causes if (c.asset_id, c.partition_key) != (cause.asset_id, cause.partition_key))
-    state.causes = (*others, cause)[-MAX_CAUSES:]
     return True
 
 
@@ -124,8 +129,9 @@ def open_partition(
     if spec is None:
         return state
     for upstream_id in spec.waits_for_all_of:
-        mapping = spec.mapping_of(upstream_id)
-        keys = required_keys(upstreams.get(upstream_id), spec.partitioning, key, mapping)
+        if upstream_id not in upstreams:
+            continue  # what was read from the catalog will say
+        keys = required_keys(upstreams[upstream_id], spec.partitioning, key, spec.mapping_of(upstream_id))
         if keys:
             state.missing[upstream_id] = set(keys)
     return state

@@ -87,6 +87,11 @@ class Pauses:
                 found = pause
         return found
 
+    def held_since_ms(self, asset_id: str, workflow_slug: str | None) -> int | None:
+        """When the first of the pauses began that hold an asset back, or did until now; None if there is none."""
+        scopes = (EVERYTHING, asset_scope(asset_id), workflow_scope(workflow_slug) if workflow_slug else "")
+        return min((self.by_scope[scope].since_ms for scope in scopes if scope in self.by_scope), default=None)
+
     def without_ended(self, now_ms: int) -> Pauses:
         return Pauses({scope: pause for scope, pause in self.by_scope.items() if pause.holds(now_ms)})
 

@@ -111,12 +111,14 @@ class PartitionState:
     partitions that are about to be re-made. Of the waves, `since_wave` is the oldest that this partition has not dealt
     with, `owed_wave` the newest it was told of, `asked_wave` the newest when it asked for its last run, `settled_wave`
     the newest it has reported as dealt with, and `settled_until_ms` until when, as it said then (None: for good).
+    `expired_early` is an expiry that was told before the version that it is about.
     `pos` is the position of the news that last told of its run, `failure_pos` and `dismissed_pos` of that which last
     told of failures and of a dismissal, so that older news and older snapshots do not undo it.
     """
 
     partition_key: str | None
     made: Materialization | None = None
+    expired_early: tuple[int, ExpiryReason] | None = None
     latest: dict[str, int] = field(default_factory=dict)
     causes: tuple[Cause, ...] = ()
     run_id: str | None = None

@@ -5,7 +5,7 @@ All of them are idempotent, and news that is older than what is known changes no
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 
 from actors.core.decide import Decision, Defaults, Reason, Wait, is_settled
@@ -17,14 +17,17 @@ __all__ = [
     "announce",
     "asked_for_run",
     "asset_expired",
+    "asset_passed_over",
     "asset_produced",
     "asset_resumed",
     "begin",
+    "follow",
     "merge_loaded",
     "run_ended",
     "run_enqueued",
     "upstream_changed",
     "upstream_pending",
+    "upstream_reported",
     "upstream_settled",
     "wave_to_report",
 ]
@@ -42,24 +45,39 @@ def asset_produced(state: PartitionState, made: Materialization, pos: int) -> bo
     if made.version <= state.version:
         return is_news
     state.made = _joined(made, state.made)
+    _expire_early(state)
     _drop_causes_done_with(state)
     return True
 
 
 def asset_expired(state: PartitionState, version: int, reason: ExpiryReason) -> bool:
-    if state.made is None or version < state.made.version or state.made.expired_version >= version:
+    """One that is told before the version that it is about is kept until then."""
+    if state.made is None:
+        state.expired_early = (version, reason)
+        return False
+    if version < state.made.version or state.made.expired_version >= version:
         return False
     state.made = replace(state.made, expired_version=version, expired_reason=reason)
     return True
 
 
+def asset_passed_over(state: PartitionState, dismissal: Dismissal, pos: int) -> bool:
+    if pos <= state.dismissed_pos or dismissal.version != state.version:
+        return False
+    is_news = state.dismissed != dismissal
+    state.dismissed, state.dismissed_pos = dismissal, pos
+    return is_news
+
+
 def asset_resumed(state: PartitionState, pos: int) -> bool:
     """Failures and dismissals are forgotten, unless news or a snapshot that came after has told of them."""
-    if pos <= max(state.pos, state.failure_pos, state.dismissed_pos):
-        return False
-    is_news = state.failure is not None or state.dismissed is not None
-    state.failure = state.dismissed = None
-    state.failure_pos = state.dismissed_pos = pos
+    is_news = False
+    if pos > state.failure_pos:
+        is_news = state.failure is not None
+        state.failure, state.failure_pos = None, pos
+    if pos > state.dismissed_pos:
+        is_news = is_news or state.dismissed is not None
+        state.dismissed, state.dismissed_pos = None, pos
     return is_news
 
 
@@ -115,6 +133,25 @@ def upstream_settled(
     return state.pending != before
 
 
+def upstream_reported(state: PartitionState, asset_id: str, wave: int, keys: frozenset[str | None]) -> bool:
+    """An upstream that was started anew may know nothing of what was announced of it: only `keys` will be re-made."""
+    gone = [
+        upstream
+        for upstream, mark in state.pending.items()
+        if upstream[0] == asset_id and upstream[1] not in keys and mark.last <= wave
+    ]
+    for upstream in gone:
+        del state.pending[upstream]
+    _count_pending(state, state.pending_since_ms or 0)
+    return bool(gone)
+
+
+def follow(state: PartitionState, considered: Container[str]) -> None:
+    """Marks of upstreams that the asset follows no more are forgotten."""
+    state.pending = {upstream: mark for upstream, mark in state.pending.items() if upstream[0] in considered}
+    _count_pending(state, state.pending_since_ms or 0)
+
+
 def run_enqueued(state: PartitionState, run_id: str, pos: int) -> bool:
     if state.run_id == run_id or pos <= state.pos:
         return False
@@ -134,9 +171,7 @@ def run_ended(
     is_news = state.run_id == run_id
     if is_news:
         state.run_id = None
-    if pos <= state.pos:
-        return is_news
-    state.pos = pos
+    state.pos = max(state.pos, pos)
     if failure is not None and pos > state.failure_pos:
         state.failure, state.failure_pos = failure, pos
         is_news = True
@@ -151,6 +186,8 @@ def merge_loaded(old: PartitionState, loaded: PartitionState, pos: int) -> Parti
     if old.made is not None:
         newer, older = (old.made, loaded.made) if old.version > loaded.version else (loaded.made or old.made, old.made)
         loaded.made = _joined(newer, older)
+    loaded.expired_early = old.expired_early
+    _expire_early(loaded)
     for upstream_id, version in old.latest.items():
         if version > loaded.latest.get(upstream_id, 0):
             loaded.latest[upstream_id] = version
@@ -247,6 +284,12 @@ def _joined(newer: Materialization, older: Materialization | None) -> Materializ
         expired_version=expired.expired_version,
         expired_reason=expired.expired_reason,
     )
+
+
+def _expire_early(state: PartitionState) -> None:
+    if state.made is not None and state.expired_early is not None:
+        early, state.expired_early = state.expired_early, None
+        asset_expired(state, *early)
 
 
 def _drop_causes_done_with(state: PartitionState) -> None:

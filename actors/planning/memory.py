@@ -34,8 +34,10 @@ from actors.catalog.store import (
 )
 from actors.core.freshness import ExpiryReason
 from actors.core.pauses import EVERYTHING, Pause, asset_scope, workflow_scope
+from actors.core.state import Dismissal
 from actors.messages import (
     AssetExpired,
+    AssetPassedOver,
     AssetProduced,
     AssetResumed,
     RunEnded,
@@ -172,6 +174,12 @@ class MemoryStore:
             return False
         self.journal.append(AssetExpired(asset_id, partition_key, expired.version, reason, self._pos()))
         return True
+
+    def pass_over(self, asset_id: str, dismissals: Mapping[str, Dismissal]) -> int:
+        applied = [key for key, left in dismissals.items() if self._assets.pass_over(asset_id, key, left)]
+        for key in applied:
+            self.journal.append(AssetPassedOver(asset_id, key, dismissals[key], self._pos()))
+        return len(applied)
 
     def resume(self, asset_id: str, partition_key: str | None = None) -> int:
         count = self._assets.resume(asset_id, partition_key)

@@ -119,6 +119,14 @@ class MemoryAssets:
         self._kept(asset_id).dismissals[partition_key] = dismissal
         return dismissal
 
+    def pass_over(self, asset_id: str, partition_key: str, dismissal: Dismissal) -> bool:
+        """False if it was made since."""
+        made = self.made(asset_id, partition_key)
+        if (made.version if made else 0) != dismissal.version:
+            return False
+        self._kept(asset_id).dismissals[partition_key] = dismissal
+        return True
+
     def resume(self, asset_id: str, partition_key: str | None) -> int:
         """Of one partition, or of every one when None is given; of how many there was something to forget."""
         asset = self._asset(asset_id)

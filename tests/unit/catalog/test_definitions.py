@@ -15,6 +15,7 @@ from actors.catalog.definitions import DefinitionInvalid, Problem, WorkflowDefin
 from actors.core.backoff import BackoffPolicy, FailureBudget
 from actors.core.freshness import FreshnessPolicy
 from actors.core.graph import AssetSpec, When
+from actors.core.mappings import MappingType, PartitionMapping
 from actors.core.partitions import (
     DynamicPartitioning,
     Granularity,
@@ -218,6 +219,54 @@ class TestSpec:
         assert auto.backoff == BackoffPolicy(5, 50, 3.0, jitter=False)
         assert auto.failure_budget == FailureBudget(2, 7)
         assert (auto.only, auto.ignore) == (frozenset({"read"}), frozenset())
+
+    def test_partition_mappings(self) -> None:
+        def mappings(value: Any) -> tuple[PartitionMapping, Mapping[str, PartitionMapping]]:
+            auto = spec_of(with_auto(onUpstreamUpdate=True, partitionMapping=value)).auto
+            assert auto is not None
+            return auto.mapping, auto.mappings
+
+        latest, waiting = PartitionMapping(MappingType.LATEST), PartitionMapping(MappingType.WINDOW, wait_for_all=True)
+        assert mappings(None) == (PartitionMapping(), {})
+        assert mappings("latest") == (latest, {})
+        assert mappings({"type": "window", "wait": "all"}) == (waiting, {})
+        assert mappings({"wait": "all"}) == (PartitionMapping(wait_for_all=True), {})
+        assert mappings({"read": "latest"}) == (PartitionMapping(), {"read": latest})
+        assert mappings({"read": {"type": "latest"}, "*": {"type": "window", "wait": "all"}}) == (
+            waiting,
+            {"read": latest},
+        )
+
+    @pytest.mark.parametrize("value", ["nearest", {"type": "nearest"}, {"read": "nearest"}, {"wait": "some"}, 5, []])
+    def test_a_mapping_that_is_none(self, value: Any) -> None:
+        assert "partitionMapping" in refusal(with_auto(partitionMapping=value))[0][0]
+
+    def test_a_mapping_of_each_upstream_may_be_named_as_a_key_of_one(self) -> None:
+        document = with_auto(onUpstreamUpdate=True, partitionMapping={"wait": {"type": "all"}})
+        document["steps"][0]["consumes"].append({"assetId": "wait"})
+        auto = spec_of(document).auto
+        assert auto is not None
+        assert auto.mappings == {"wait": PartitionMapping(MappingType.ALL)}
+
+    def test_quiet_hours_of_the_workflow_count_besides_the_assets_own(self) -> None:
+        night = {"windows": [{"start": "22:00", "end": "06:00"}]}
+        noon = {"windows": [{"start": "12:00", "end": "13:00"}], "timezone": "Europe/Berlin"}
+        own = spec_of(with_auto(quietHours=noon) | {"quietHours": night}).auto
+        inherited = spec_of(with_auto() | {"quietHours": night}).auto
+        assert own is not None
+        assert inherited is not None
+        nightly = QuietHours((QuietWindow(frozenset(), 22 * 60, 6 * 60),))
+        assert inherited.quiet_hours == (nightly,)
+        assert own.quiet_hours == (nightly, QuietHours((QuietWindow(frozenset(), 720, 780),), "Europe/Berlin"))
+
+    def test_quiet_hours_that_together_never_end_are_refused(self) -> None:
+        day = {"windows": [{"start": "06:00", "end": "23:00"}]}
+        night = {"windows": [{"start": "22:00", "end": "06:00"}], "timezone": "UTC"}
+        ((path, reason),) = refusal(with_auto(quietHours=day) | {"quietHours": night})
+        assert path == "$.steps[0].produces[0].autoMaterialize.quietHours"
+        assert "whole week" in reason
+        early = {"windows": [{"start": "22:00", "end": "05:59"}]}
+        assert spec_of(with_auto(quietHours=day) | {"quietHours": early}).auto is not None
 
     def test_a_cool_off_of_zero_is_none(self) -> None:
         auto = spec_of(with_auto(failureBudget={"failures": 2, "coolOffMs": 0})).auto
@@ -585,10 +634,10 @@ class TestWarnings:
         assert path == "$.steps[0].type"
         assert kind in reason
 
-    @pytest.mark.parametrize("choice", ["only", "ignore"])
-    def test_a_choice_of_something_that_is_no_upstream(self, choice: str) -> None:
-        ((path, reason),) = self.warned(with_auto(upstream={choice: ["read", "reed"]}))
-        assert path == f"$.steps[0].produces[0].autoMaterialize.upstream.{choice}[1]"
+    @pytest.mark.parametrize(("choice", "keep"), [("only", ["read"]), ("ignore", [])])
+    def test_a_choice_of_something_that_is_no_upstream(self, choice: str, keep: list[str]) -> None:
+        ((path, reason),) = self.warned(with_auto(onUpstreamUpdate=True, upstream={choice: ["reed", *keep]}))
+        assert path == f"$.steps[0].produces[0].autoMaterialize.upstream.{choice}[0]"
         assert "'reed'" in reason
         assert "'read'" in reason
 
@@ -601,6 +650,34 @@ class TestWarnings:
         ((_, reason),) = self.warned(with_auto(debounceMs=5))
         assert "onUpstreamUpdate" in reason
 
+    @pytest.mark.parametrize(
+        ("auto", "place", "word"),
+        [
+            ({"when": "all"}, "when", "onUpstreamUpdate"),
+            ({"partitionMapping": "all"}, "partitionMapping", "onUpstreamUpdate"),
+            ({"onUpstreamUpdate": True, "upstream": {"only": []}}, "upstream", "'read'"),
+            ({"onUpstreamUpdate": True, "upstream": {"ignore": ["read"]}}, "upstream", "'read'"),
+            ({"onUpstreamUpdate": True, "maxDelayMs": 5}, "maxDelayMs", "debounceMs"),
+            ({"onUpstreamUpdate": True, "catchUp": "all"}, "catchUp", "time windows"),
+            ({"onUpstreamUpdate": True, "partitionMapping": {"reed": "all"}}, "partitionMapping.reed", "'read'"),
+        ],
+    )
+    def test_policies_without_effect(self, auto: dict[str, Any], place: str, word: str) -> None:
+        ((path, reason),) = self.warned(with_auto(**auto))
+        assert path == f"$.steps[0].produces[0].autoMaterialize.{place}"
+        assert word in reason
+
+    def test_absence_of_dynamic_keys_is_not_known(self) -> None:
+        document = with_produced(partitioning={"type": "dynamic"}, autoMaterialize={"onMissing": True})
+        ((path, _),) = self.warned(document)
+        assert path.endswith("autoMaterialize.onMissing")
+
+    def test_following_nothing(self) -> None:
+        document = with_auto(onUpstreamUpdate=True)
+        document["steps"][0]["consumes"] = []
+        ((path, _),) = self.warned(document)
+        assert path.endswith("autoMaterialize.onUpstreamUpdate")
+
     def test_a_misspelled_key(self) -> None:
         ((path, reason),) = self.warned(with_auto(onUpstreamUpdates=True))
         assert path == "$.steps[0].produces[0].autoMaterialize.onUpstreamUpdates"
@@ -610,6 +687,5 @@ class TestWarnings:
         ((path, _),) = self.warned(with_step(consumes=[{"assetId": "read", "autoMaterialize": {}}]))
         assert path == "$.steps[0].consumes[0].autoMaterialize"
 
-    def test_retention_is_only_kept(self) -> None:
-        ((path, _),) = self.warned(with_produced(partitioning={"type": "dynamic", "retentionDays": 3}))
-        assert path == "$.steps[0].produces[0].partitioning.retentionDays"
+    def test_retention_is_nothing_to_warn_of(self) -> None:
+        assert self.warned(with_produced(partitioning={"type": "dynamic", "retentionDays": 3})) == []

@@ -8,8 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.core.graph import AssetSpec, AutoMaterialize
-from actors.core.loading import MAX_CAUSES, concerned_keys, expected_keys, load_partitions, note_cause
-from actors.core.mappings import ALL_KNOWN
+from actors.core.loading import (
+    MAX_CAUSES,
+    concerned_keys,
+    expected_keys,
+    load_partitions,
+    newest_key,
+    note_cause,
+    note_present,
+    open_partition,
+)
+from actors.core.mappings import ALL_KNOWN, MappingType, PartitionMapping
 from actors.core.partitions import (
     DynamicPartitioning,
     Granularity,
@@ -138,6 +147,8 @@ def test_keys_of_what_nobody_here_makes_count_without_a_declaration() -> None:
     assert concerned_keys(None, "eu", NOON, DYNAMIC) == ("eu",)
     assert concerned_keys(None, "eu", NOON, None) == (None,)
     assert concerned_keys(None, None, NOON, DYNAMIC) is ALL_KNOWN
+    assert concerned_keys(None, "eu", NOON, REGIONS, PartitionMapping(MappingType.IDENTITY)) == ("eu",)
+    assert concerned_keys(None, "mars", NOON, REGIONS, PartitionMapping(MappingType.ALL)) == ("eu", "us")
 
 
 CHANGES = st.dictionaries(st.sampled_from(["eu", "us"]), st.integers(1, 9), max_size=2).filter(
@@ -171,3 +182,49 @@ def test_a_cause_is_noted_once_the_newest_of_its_partition_and_of_many_the_newes
     assert len(state.causes) == MAX_CAUSES
     assert {c.asset_id for c in state.causes} == {"b"}
     assert state.latest == {"a": 3, "b": MAX_CAUSES}
+
+
+# -- partition mappings ---------------------------------------------------------------------------------------------
+
+
+def mapped(partitioning: Partitioning | None, mapping: PartitionMapping) -> AssetSpec:
+    auto = AutoMaterialize(on_upstream_update=True, mapping=mapping)
+    return AssetSpec("x", "w", "s", ("a",), partitioning=partitioning, auto=auto)
+
+
+def test_what_is_missing_upstream_is_known_after_a_start() -> None:
+    spec = mapped(HOUR, PartitionMapping(wait_for_all=True))
+    minutes = {f"2026-03-01T05:{minute:02d}": minute + 1 for minute in range(59)}
+    states = load(spec, {"a": snapshot(TimeWindowPartitioning(Granularity.MINUTE), **minutes)})
+    assert states["2026-03-01T05"].missing == {"a": {"2026-03-01T05:59"}}
+    minutes["2026-03-01T05:59"] = 60
+    states = load(spec, {"a": snapshot(TimeWindowPartitioning(Granularity.MINUTE), **minutes)})
+    assert states["2026-03-01T05"].missing == {}
+
+
+def test_a_partition_of_which_nothing_is_known_waits_for_all_that_goes_into_it() -> None:
+    state = open_partition(mapped(None, PartitionMapping(wait_for_all=True)), None, {"a": REGIONS})
+    assert state.missing == {"a": {"eu", "us"}}
+    assert not note_present(state, Cause("a", "mars", 1))
+    assert note_present(state, Cause("a", "us", 2))
+    assert not note_present(state, Cause("a", "us", 3))
+    assert note_present(state, Cause("a", "eu", 4))
+    assert state.missing == {}
+    assert open_partition(mapped(None, PartitionMapping()), None, {"a": REGIONS}).missing == {}
+    assert open_partition(None, None, {}).missing == {}
+
+
+def test_of_an_upstream_whose_latest_window_alone_counts_the_others_do_not() -> None:
+    """The older one was produced last; it concerns nothing."""
+    days = snapshot(DAY, **{"2026-02-28": 9, "2026-03-01": 8})
+    assert newest_key(days) == "2026-03-01"
+    assert load(mapped(None, PartitionMapping(MappingType.LATEST)), {"a": days})[None].latest == {"a": 8}
+    assert load(mapped(None, PartitionMapping()), {"a": days})[None].latest == {"a": 9}
+    assert newest_key(snapshot(REGIONS, eu=1)) is None
+    assert newest_key(snapshot(DAY, nonsense=1)) is None
+
+
+def test_every_partition_goes_into_every_one_that_exists_and_into_the_current() -> None:
+    spec = mapped(DAY, PartitionMapping(MappingType.ALL))
+    states = load(spec, {"a": snapshot(REGIONS, eu=3)}, latest={"2026-02-20": made(a=1)})
+    assert {key: state.latest for key, state in states.items()} == {"2026-02-20": {"a": 3}, "2026-03-01": {"a": 3}}

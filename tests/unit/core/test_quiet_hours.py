@@ -4,7 +4,15 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from actors.core.quiet_hours import QuietHours, QuietWindow, is_always_quiet, parse_time, quiet_until
+from actors.core.quiet_hours import (
+    QuietHours,
+    QuietWindow,
+    are_always_quiet,
+    is_always_quiet,
+    parse_time,
+    quiet_until,
+    quiet_until_all,
+)
 from tests.unit.core.zones import MINUTE_MS, ms, wall, zoned_instants
 
 EVERY_DAY: frozenset[int] = frozenset()
@@ -145,6 +153,37 @@ def test_always_quiet_means_every_minute_of_a_week(windows: tuple[QuietWindow, .
     monday = ms("2026-11-23T00:00Z")
     every_quarter = all(is_quiet(windows, "UTC", monday + quarter * 15 * MINUTE_MS) for quarter in range(7 * 96))
     assert is_always_quiet(QuietHours(windows)) == every_quarter
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(WINDOWS, min_size=1, max_size=2).map(tuple), st.lists(WINDOWS, max_size=2).map(tuple), zoned_instants())
+def test_several_schedules_are_quiet_until_none_of_them_is(
+    one: tuple[QuietWindow, ...], other: tuple[QuietWindow, ...], place: tuple[str, int]
+) -> None:
+    timezone, now_ms = place
+    schedules = (QuietHours(one), QuietHours(other, timezone))
+    assume(not are_always_quiet(schedules))
+    until = quiet_until_all(schedules, now_ms)
+
+    def is_any_quiet(at_ms: int) -> bool:
+        return is_quiet(one, "UTC", at_ms) or is_quiet(other, timezone, at_ms)
+
+    if until is None:
+        assert not is_any_quiet(now_ms)
+        return
+    assert not is_any_quiet(until)
+    assert all(is_any_quiet(at_ms) for at_ms in range(now_ms, until, 15 * MINUTE_MS))
+    assert is_any_quiet(until - 1)
+
+
+def test_two_schedules_may_leave_no_time_free_together() -> None:
+    night, day = QuietHours((NIGHT,)), QuietHours((QuietWindow(EVERY_DAY, 6 * 60, 22 * 60),))
+    assert are_always_quiet((night, day))
+    assert not are_always_quiet((night,))
+    # The wall clocks of Berlin and UTC are an hour apart in winter, two in summer.
+    assert not are_always_quiet((night, QuietHours((QuietWindow(EVERY_DAY, 6 * 60, 22 * 60),), "Europe/Berlin")))
+    assert are_always_quiet((night, QuietHours((QuietWindow(EVERY_DAY, 6 * 60, 24 * 60),), "Europe/Berlin")))
+    assert quiet_until_all((), ms("2026-11-23T22:00Z")) is None
 
 
 def test_quiet_hours_without_end_are_refused() -> None:

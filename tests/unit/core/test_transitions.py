@@ -149,7 +149,7 @@ def test_news_alone_ends_in_what_the_catalog_says(kinds: list[str]) -> None:
 
 
 @given(HISTORIES, st.data())
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 def test_a_snapshot_among_the_news_ends_in_what_the_catalog_says(kinds: list[str], data: st.DataObject) -> None:
     """An actor hears what comes after its start. The snapshot it asks for may be older or newer than what it has heard
     when the snapshot arrives; and it may hold more than its position says, as it is read after the position is."""
@@ -447,3 +447,94 @@ def test_a_snapshot_leaves_the_waves_alone() -> None:
     waves = (merged.pending, merged.pending_since_ms, merged.since_wave, merged.owed_wave)
     assert waves == ({MARK: Mark(2, 2)}, NOW, 2, 2)
     assert (merged.asked_wave, merged.settled_wave, merged.pos) == (1, 1, 9)
+
+
+# -- quiet hours: dealt with until a time ----------------------------------------------------------------------------
+
+LATER = NOW + 3_600_000
+
+
+def test_an_upstream_in_quiet_hours_holds_back_from_their_end_on() -> None:
+    """It lets others go on until then; from then on it counts as about to be re-made, though nobody says so again."""
+    spec = replace(SPEC, upstreams=("a", "u"))
+    state = PartitionState(None)
+    pending(state, 1, "u")
+    assert transitions.upstream_settled(state, "u", None, 1, LATER, every_key=False)
+    assert not transitions.upstream_settled(state, "u", None, 1, LATER, every_key=False)
+    assert state.pending == {MARK: Mark(1, 1, LATER)}
+    transitions.upstream_changed(state, Cause("a", None, 1), 2, NOW)
+    assert decide(spec, state, DEFAULTS, LATER - 1) == Materialize(Reason.UPSTREAM_UPDATED)
+    held = Wait(LATER + DEFAULTS.pending_limit_ms, Reason.UPSTREAM_PENDING)
+    assert decide(spec, state, DEFAULTS, LATER) == held
+    assert decide(spec, state, DEFAULTS, LATER + DEFAULTS.pending_limit_ms) == Materialize(Reason.UPSTREAM_UPDATED)
+    assert transitions.upstream_settled(state, "u", None, 1, every_key=False)
+    assert decide(spec, state, DEFAULTS, LATER) == Materialize(Reason.UPSTREAM_UPDATED)
+
+
+def test_a_run_before_the_end_of_quiet_hours_forgets_no_upstream_that_is_made_after_it() -> None:
+    state = PartitionState(None)
+    pending(state, 1, "u", "v")
+    transitions.upstream_settled(state, "u", None, 1, LATER, every_key=False)
+    transitions.asked_for_run(state, NOW)
+    assert state.pending == {MARK: Mark(1, 1, LATER)}
+    assert (state.asked_wave, state.pending_since_ms) == (1, None)
+
+
+def test_a_new_announcement_counts_at_once_whatever_was_told_of_quiet_hours() -> None:
+    state = PartitionState(None)
+    pending(state, 1, "u")
+    transitions.upstream_settled(state, "u", None, 1, LATER, every_key=False)
+    pending(state, 3, "u")
+    assert state.pending == {MARK: Mark(1, 3)}
+    assert state.pending_since_ms == NOW
+
+
+def test_marks_of_quiet_hours_are_not_forgotten_with_those_that_nobody_settled() -> None:
+    state = PartitionState(None)
+    pending(state, 1, "gone", "u")
+    transitions.upstream_settled(state, "u", None, 1, LATER, every_key=False)
+    transitions.upstream_pending(state, [("v", None)], 2, NOW + transitions.MARKS_LIVE_MS)
+    assert state.pending == {MARK: Mark(1, 1, LATER), ("v", None): Mark(2, 2)}
+
+
+def test_the_end_of_quiet_hours_is_told_and_passed_on_and_taken_back() -> None:
+    quiet = PartitionState(None)
+    transitions.announce(quiet, 1)
+    waits = Wait(LATER, Reason.QUIET_HOURS)
+    assert transitions.wave_to_report(quiet, waits, NOW, was_made=False) == (1, LATER)
+    assert transitions.wave_to_report(quiet, waits, NOW, was_made=False) is None
+    below = PartitionState(None)
+    pending(below, 1, "u")
+    transitions.upstream_settled(below, "u", None, 1, LATER, every_key=False)
+    assert transitions.wave_to_report(below, FRESH, NOW, was_made=False) == (1, LATER)
+    assert transitions.wave_to_report(below, FRESH, LATER, was_made=False) is None, "the upstream is yet to be made"
+    assert transitions.wave_to_report(quiet, FRESH, LATER, was_made=False) == (1, None)
+    transitions.upstream_settled(below, "u", None, 1, every_key=False)
+    assert transitions.wave_to_report(below, FRESH, LATER, was_made=False) == (1, None)
+
+
+# -- partitions that are waited for, and those that are passed over --------------------------------------------------
+
+
+def test_the_last_partition_that_was_missing_is_news_even_when_its_version_is_not() -> None:
+    state = PartitionState(None, latest={"a": 9}, missing={"a": {"eu"}})
+    assert transitions.upstream_changed(state, Cause("a", "eu", 8), 1, NOW)
+    assert state.missing == {}
+
+
+def test_what_is_there_in_memory_or_in_the_catalog_is_there() -> None:
+    old = PartitionState(None, missing={"a": {"1", "2"}, "b": {"3"}}, causes=(Cause("c", "5", 1),))
+    loaded = PartitionState(None, missing={"a": {"2", "4"}, "b": {"6"}, "c": {"5"}})
+    assert transitions.merge_loaded(old, loaded, 1).missing == {"a": {"2"}}
+
+
+def test_what_is_passed_over_can_be_resumed_and_is_forgotten_with_the_next_version() -> None:
+    state = PartitionState(None, made=Materialization(3, 3, NOW), latest={"a": 1})
+    left = Dismissal(3, {"a": 1}, is_passed_over=True)
+    assert not transitions.asset_passed_over(state, replace(left, version=2), 5)
+    assert transitions.asset_passed_over(state, left, 5)
+    assert not transitions.asset_passed_over(state, left, 5)
+    assert decide(SPEC, state, DEFAULTS, NOW) == Skip(Reason.PASSED_OVER)
+    assert not transitions.asset_resumed(state, 4)
+    assert transitions.asset_resumed(state, 6)
+    assert decide(SPEC, state, DEFAULTS, NOW) == Materialize(Reason.UPSTREAM_UPDATED)
