@@ -117,7 +117,7 @@ def alteration(rng: Random, asset: Asset, workflows: Sequence[Workflow]) -> tupl
                     ("debounce_ms", rng.choice((None, 2_000))),
                     ("quiet", rng.choice((None, *_QUIET))),
                     ("budget", rng.choice(_BUDGETS)),
-                    ("ignore", asset.upstreams[:1]),
+                    ("ignore", asset.upstreams[:1]) if asset.only is None else ("only", None),
                     ("on_missing", rng.random() < 0.5),
                     ("cron", rng.choice((None, "*/2 * * * *"))),
                     ("priority", rng.choice((1, 50))),

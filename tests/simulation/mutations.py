@@ -17,28 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["MUTATIONS", "Mutation", "Verdict", "check"]
+from tests.simulation.edits import MUTATIONS, Mutation
+
+__all__ = ["Verdict", "check"]
 
 ROOT = Path(__file__).resolve().parents[2]
-BROKEN = re.compile(r"seed (\d+): (.*)")
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """In `file`, `old` becomes `new`."""
-
-    file: str
-    old: str
-    new: str
-
-
-@dataclass(frozen=True, slots=True)
-class Mutation:
-    """What breaks a law: one edit, or the same one in both places where the law is kept."""
-
-    law: str
-    name: str
-    edits: tuple[Edit, ...]
+BROKEN = re.compile(r"seed (\d+): (?:LawBroken: )?(.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,146 +33,6 @@ class Verdict:
     seed: int | None
     said: str
     seconds: float
-
-
-MUTATIONS = (
-    Mutation(
-        "L1",
-        "drop the dirty mark: what came during a run counts as read when it ends",
-        (
-            Edit(
-                "actors/core/transitions.py",
-                "    state.made = _joined(made, state.made)\n    _drop_causes_done_with(state)\n",
-                "    state.made = _joined(made, state.made)\n"
-                "    state.causes = ()\n    state.latest = dict(made.inputs)\n",
-            ),
-        ),
-    ),
-    Mutation(
-        "L1",
-        "after a start the upstreams are not compared",
-        (Edit("actors/core/loading.py", "        if snapshot is not None:\n", "        if snapshot is None:\n"),),
-    ),
-    Mutation(
-        "L1",
-        "forget to give back the slot of a run that has ended",
-        (
-            Edit(
-                "actors/registry.py",
-                "        self._around.to_enqueuer(news)\n        unmade =",
-                "        unmade =",
-            ),
-        ),
-    ),
-    Mutation(
-        "L2",
-        "skip the claim, in the queue and in the script",
-        (
-            Edit("actors/enqueuer.py", "        if self._queue.is_busy(key):\n", "        if False:\n"),
-            Edit("actors/core/run_queue.py", "        if self.is_busy(slot.key):\n", "        if False:\n"),
-            Edit("actors/catalog/lua/submit.lua", "if holder then\n", "if false then\n"),
-        ),
-    ),
-    Mutation(
-        "L2",
-        "do not compare at the claim what the asset knew when it asked",
-        (
-            Edit(
-                "actors/catalog/gateway.py",
-                "basis=tuple(want.basis for want in request.wants),",
-                "basis=(),",
-            ),
-        ),
-    ),
-    Mutation(
-        "L3",
-        "note the versions at the recording, not those captured at the start",
-        (
-            Edit(
-                "actors/catalog/lua/record.lua",
-                "versions_text(args.upstreams, captured)",
-                "versions_text(args.upstreams, nil)",
-            ),
-        ),
-    ),
-    Mutation(
-        "L4",
-        "do not wait for an upstream that is about to be re-made",
-        (
-            Edit(
-                "actors/core/decide.py",
-                "    if (waiting := _for_upstreams(spec, state, defaults, now_ms)) is not None:\n"
-                "        return waiting\n",
-                "",
-            ),
-        ),
-    ),
-    Mutation(
-        "L5",
-        "tell of unchanged data as if it had changed",
-        (
-            Edit(
-                "actors/catalog/news.py",
-                "changed_version=event.changed_version if event.changed_version is not None else event.version,",
-                "changed_version=event.version,",
-            ),
-        ),
-    ),
-    Mutation(
-        "L6",
-        "forget to arm the expiry timer",
-        (
-            Edit(
-                "actors/acting.py",
-                "    times = [expiry.at_ms] if expiry is not None and expiry.at_ms > now_ms else []\n",
-                "    times: list[int] = []\n    if isinstance(decision, Skip):\n        return None\n",
-            ),
-        ),
-    ),
-    Mutation(
-        "L7",
-        "never suspend",
-        (
-            Edit(
-                "actors/core/decide.py",
-                "    if suspension is not None and (suspension.until_ms is None or suspension.until_ms > now_ms):\n",
-                "    if suspension is not None and False:\n",
-            ),
-        ),
-    ),
-    Mutation(
-        "L8",
-        "forget the pools, in the queue and in the script",
-        (
-            Edit(
-                "actors/core/run_queue.py", "        for pool in slot.pools:\n", "        for pool in slot.pools[:0]:\n"
-            ),
-            Edit(
-                "actors/enqueuer.py",
-                "{pool: capacity.pools[pool] for pool in workflow.pools if pool in capacity.pools}",
-                "{}",
-            ),
-        ),
-    ),
-    Mutation(
-        "L10",
-        "name another reason in the trigger than was decided",
-        (Edit("actors/triggers.py", '        "reason": lead.reason.value,\n', '        "reason": "missing",\n'),),
-    ),
-    Mutation(
-        "L11",
-        "believe late news of a run that has ended",
-        (
-            Edit(
-                "actors/registry.py", "if self._runs.is_over(news.run_id) or news.pos <= self._loaded_pos:", "if False:"
-            ),
-            Edit("actors/enqueuer.py", "        if news.run_id in self._ended:\n", "        if False:\n"),
-            Edit(
-                "actors/core/transitions.py", "    if state.run_id == run_id or pos <= state.pos:\n", "    if False:\n"
-            ),
-        ),
-    ),
-)
 
 
 def check(mutation: Mutation, *, seeds: int) -> Verdict:

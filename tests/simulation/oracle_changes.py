@@ -71,9 +71,7 @@ class Changes:
         is_long = asset.max_delay_ms is not None and first_ms + asset.max_delay_ms <= now_ms
         if is_long or last_ms + asset.debounce_ms <= now_ms:
             return None
-        return (
-            f"{asset.asset_id}@{key} debounces {asset.debounce_ms} ms, its last update was at {last_ms}, now {now_ms}"
-        )
+        return f"{asset.asset_id}@{key} debounces {asset.debounce_ms} ms, its last update was {now_ms - last_ms} ms ago"
 
     def is_debounced(self, asset: Asset) -> bool:
         """Whether an update was told so lately that the asset may still wait for the next."""

@@ -6,8 +6,9 @@ import hashlib
 
 import pytest
 
+from tests.simulation.edits import MUTATIONS
 from tests.simulation.generator import make_scenario
-from tests.simulation.mutations import MUTATIONS, ROOT, check
+from tests.simulation.mutations import ROOT, check
 from tests.simulation.play import play
 
 pytestmark = pytest.mark.integration
