@@ -1,7 +1,7 @@
 """A small world of assets against the pure core: whatever happens, and in whatever order it is told, the laws hold.
 
-The world (`machine_catalog`) and the service around the core (`machine_service`) are written in the plainest way. To
-look further than the tests do, for example before a release:
+The world (`machine_catalog`) and the service around the core (`machine_service`, `machine_asset`) are written in the
+plainest way. To look further than the tests do, for example before a release:
 
     STATE_MACHINE_EXAMPLES=5000 python -m pytest tests/unit/core/test_state_machine.py -n 0 --timeout 0
 """
@@ -27,8 +27,9 @@ from actors.core.pauses import EVERYTHING, Pause, asset_scope
 from actors.core.quiet_hours import QuietHours, QuietWindow, parse_time
 from actors.core.state import Cause, FailureRecord, Materialization, PartitionState
 from actors.core.upstreams import KnownUpstreams
+from tests.unit.core.machine_asset import PlainAsset, load
 from tests.unit.core.machine_catalog import BUDGET, QUIET_FROM, QUIET_TO, START_MS, Catalog, Partition, Run
-from tests.unit.core.machine_service import PlainAsset, PlainService, load
+from tests.unit.core.machine_service import PlainService
 
 EXAMPLES = os.environ.get("STATE_MACHINE_EXAMPLES")
 SECOND_MS, MINUTE_MS, HOUR_MS = 1_000, 60_000, 3_600_000
@@ -399,7 +400,7 @@ class World(RuleBasedStateMachine):
 
 
 World.TestCase.settings = settings(
-    max_examples=int(EXAMPLES) if EXAMPLES else 250,
+    max_examples=int(EXAMPLES) if EXAMPLES else 150,
     stateful_step_count=40,
     derandomize=EXAMPLES is None,
     deadline=None,
