@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -26,8 +26,9 @@ from actors.catalog.recovery import end_orphans
 from actors.catalog.retention import Retention, RetentionThread
 from actors.catalog.store import CatalogUnavailable, Deposed, Json, JsonObject
 from actors.catalog.sync import DefinitionSync, FolderWatch
+from actors.execution.engines import make_engine
 from actors.execution.jobs import JobRegistry
-from actors.execution.local import LocalLauncher
+from actors.execution.reaper import Reaper
 from actors.interfaces.log_observer import LogObserver
 from actors.interfaces.logs import configure_logging
 from actors.interfaces.metrics import MetricsObserver, start_metrics_server
@@ -42,7 +43,6 @@ _log = structlog.stdlib.get_logger("headwater")
 
 STOP_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 1.0
-MOST_RUNS: Final = 100_000
 ROLE: Final = "role"
 """The order to look whether the service leads."""
 
@@ -100,6 +100,14 @@ def _until_stopped(service: Service, orders: SimpleQueue[str], config_files: Seq
                 return 0
 
 
+class Duty(Protocol):
+    """Something that only a leader does, on threads of its own. It writes through a fenced store, and starts once."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
 class Service:
     """Everything that runs, started in order and stopped in reverse.
 
@@ -147,16 +155,10 @@ class Service:
                 ),
             ]
         )
-        self._launcher = LocalLauncher(
-            catalog.store,
-            self._load_jobs(settings),
-            # The catalog keeps the limit, which may be raised later; an idle place here costs nothing.
-            max_runs=MOST_RUNS,
-            processes=settings.workers.processes,
-            max_tasks_per_process=settings.workers.max_tasks_per_process,
-            clock=self._clock,
-        )
+        self._engine = make_engine(settings, catalog, self._clock, self._load_jobs(settings))
+        self._launcher = self._engine.launcher
         self._has_launcher_started = False
+        self._duties: list[Duty] = []
         self._acting_term: int | None = None
         self._is_to_begin_anew = False
         self._actors = self._new_actors()
@@ -181,7 +183,7 @@ class Service:
         """Take over new limits, policies, jobs and definitions; the rest of the settings needs a restart."""
         self._settings = settings
         self._actors.reload(settings)
-        self._launcher.replace_jobs(self._load_jobs(settings))
+        self._engine.replace_jobs(self._load_jobs(settings))
         self._sync = DefinitionSync(self._leader_store, settings.workflows_dir)
         self._watch.look_at(settings.workflows_dir)
         self._sync_definitions()
@@ -199,7 +201,7 @@ class Service:
     def _begin_anew(self) -> None:
         self._is_to_begin_anew, self._acting_term = True, None
         self._leadership.step_down("its actors begin anew")
-        self._actors.stop()
+        self._stop_acting()
         self._actors = self._new_actors()
         try:
             self._actors.start(until_loaded=False)
@@ -228,7 +230,7 @@ class Service:
             self._acting_term = self._leadership.term()
             self._actors.lead()
         self._actors.start(until_loaded=True)
-        undo.callback(self._stop_actors)
+        undo.callback(self._stop_acting)
         control = ControlServer(
             self._catalog.client,
             prefix=settings.redis.prefix,
@@ -262,20 +264,43 @@ class Service:
     def _prepare_to_lead(self) -> None:
         """What a leader does before it acts."""
         self._sync_definitions()
-        for lost in end_orphans(self._leader_store, self._launcher, now_ms=self._clock.now_ms()):
-            _log.warning(
-                "run.lost",
-                run_id=lost.run_id,
-                workflow=lost.workflow_slug,
-                partition_key=lost.partition_key,
-                text=f"{lost.workflow_slug} {lost.run_id} was left by a dead service; it is lost and retried by policy",
-            )
+        if self._engine.dies_with_service and self._settings.redis.is_embedded:
+            # The lock on the folder proves that no other service lives, and so none of its runs.
+            for lost in end_orphans(self._leader_store, self._launcher, now_ms=self._clock.now_ms()):
+                self._observer.run_lost(
+                    run_id=lost.run_id,
+                    workflow_slug=lost.workflow_slug,
+                    partition_key=lost.partition_key,
+                    error="it was left by a service that died",
+                )
         if not self._has_launcher_started:
             # Who stands by needs no worker processes; who led once keeps them, with the runs that go on there.
             self._launcher.start()
             self._has_launcher_started = True
+        for duty in self._new_duties():
+            duty.start()
+            self._duties.append(duty)
 
-    def _stop_actors(self) -> None:
+    def _new_duties(self) -> list[Duty]:
+        """What a leader does besides its actors, for one term; stopped in reverse."""
+        runs = self._settings.runs
+        return [
+            Reaper(
+                self._leader_store,
+                self._launcher,
+                self._clock,
+                self._observer,
+                is_waiting=self._engine.is_waiting,
+                lease_ms=int(runs.lease_seconds * 1_000),
+                start_timeout_ms=int(runs.start_timeout_seconds * 1_000),
+                # What an earlier leader had claimed and not begun: nobody else would begin it.
+                takes_over=self._engine.dies_with_service,
+            )
+        ]
+
+    def _stop_acting(self) -> None:
+        while self._duties:
+            self._duties.pop().stop()
         self._actors.stop()
 
     def _stop_launcher(self) -> None:

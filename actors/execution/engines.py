@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from actors.catalog.store import Store
+from actors.catalog.access import Catalog
 from actors.execution.jobs import JobRegistry
 from actors.execution.launcher import RunLauncher, RunOrder
 from actors.execution.local import LocalLauncher
@@ -32,10 +32,10 @@ class Engine:
     dies_with_service: bool
 
 
-def make_engine(settings: Settings, store: Store, clock: Clock, jobs: JobRegistry) -> Engine:
+def make_engine(settings: Settings, catalog: Catalog, clock: Clock, jobs: JobRegistry) -> Engine:
     """The engine of the settings, not started yet."""
     launcher = LocalLauncher(
-        store,
+        catalog.store,
         jobs,
         # The catalog keeps the limit, which may be raised later; an idle place here costs nothing.
         max_runs=_MOST_RUNS,

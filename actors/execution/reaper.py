@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from actors.catalog.store import CatalogUnavailable, OverdueRun, RunStatus, Store
+from actors.catalog.store import CatalogUnavailable, Deposed, OverdueRun, RunStatus, Store
 from actors.catalog.timestamps import format_iso
 from actors.execution.launcher import LaunchFailed, RunLauncher, RunOrder
 from actors.observer import Observer
@@ -38,6 +38,7 @@ class Reaper:
     Args:
         is_waiting: whether a run that was launched waits for room, so that nobody could have started it yet.
         lease_ms, start_timeout_ms: how long to wait for a sign of a worker, and for the start of a launched run.
+        takes_over: whether what was launched before this reaper started can only be started by a launch of ours.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Reaper:
         is_waiting: Callable[[RunOrder], bool],
         lease_ms: int,
         start_timeout_ms: int,
+        takes_over: bool = False,
     ) -> None:
         self._store = store
         self._launcher = launcher
@@ -61,6 +63,7 @@ class Reaper:
         pause = lease_ms / 1_000 / _LOOKS_PER_LEASE
         self._pause_seconds = min(max(pause, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
         self._longest_gap_ms = max(lease_ms // 2, int(3_000 * self._pause_seconds))
+        self._takes_over = takes_over
         self._watched_since_ms: int | None = None
         self._last_look_ms = 0
         self._stopping = threading.Event()
@@ -79,6 +82,7 @@ class Reaper:
 
         Raises:
             CatalogUnavailable: the server did not answer; what is left is found by the next look.
+            Deposed: this service does not lead (any more).
         """
         timeout_ms = self._start_timeout_ms if start_timeout_ms is None else start_timeout_ms
         overdue = self._store.overdue_runs(start_timeout_ms=timeout_ms)
@@ -137,11 +141,13 @@ class Reaper:
         )
 
     def _serve(self) -> None:
-        while not self._stopping.wait(self._pause_seconds):
+        while not self._stopping.is_set():
             try:
-                self.look()
-            except CatalogUnavailable:
-                # The stream's reader reports it.
-                continue
+                self.look(start_timeout_ms=0 if self._takes_over else None)
+                self._takes_over = False
+            except (CatalogUnavailable, Deposed):
+                # The stream's reader reports it, and whoever leads looks.
+                pass
             except Exception:
                 _log.exception("reaper.failed")
+            self._stopping.wait(self._pause_seconds)
