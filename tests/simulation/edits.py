@@ -60,6 +60,11 @@ MUTATIONS = (
     ),
     Mutation(
         "L1",
+        "let updates that keep coming hold an asset back for longer than `maxDelayMs`",
+        (Edit("actors/core/decide.py", "    if auto.max_delay_ms is not None:\n", "    if False:\n"),),
+    ),
+    Mutation(
+        "L1",
         "do not tell an asset how it is declared now",
         (
             Edit(

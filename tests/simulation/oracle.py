@@ -88,6 +88,16 @@ class Oracle:
     def check_always(self) -> None:
         if self._trace.unexplained:
             raise LawBroken(f"L10: decisions without a cause: {self._trace.unexplained}")
+        for asset_id, key, until_ms in self._trace.debounced:
+            self._check_debounce(self._declared.assets[asset_id], key, until_ms)
+        self._trace.debounced.clear()
+
+    def _check_debounce(self, asset: Asset, key: str | None, until_ms: int) -> None:
+        if asset.max_delay_ms is None or self._declared.slug_of(asset.asset_id) in self._declared.unsettled:
+            return
+        records = self._store.read_assets([asset.asset_id, *asset.considered])
+        if (why := self.changes.too_late(records, asset, key, until_ms)) is not None:
+            raise LawBroken(f"L1: {why}")
 
     def _objection(self, run: NewRun) -> str | None:
         """The law that stands against this run at this moment, if any. What it would read is read once."""

@@ -15,9 +15,11 @@ __all__ = ["Changes"]
 
 @dataclass(slots=True)
 class _Change:
-    """`earliest_ms` is the least that the wall clock showed between its recording and the asset's hearing of it."""
+    """`earliest_ms` is the least that the wall clock showed between its recording and the asset's hearing of it,
+    `latest_ms` the most that it showed when the asset heard of it."""
 
     earliest_ms: int
+    latest_ms: int = 0
     told_at_ms: int | None = None
     told_at_monotonic_ms: int | None = None
 
@@ -35,7 +37,7 @@ class Changes:
     def told(self, asset_id: str, version: int) -> None:
         change = self._changes.get((asset_id, version))
         if change is not None and change.told_at_ms is None:
-            change.told_at_ms = self._clock.now_ms()
+            change.told_at_ms = change.latest_ms = self._clock.now_ms()
             change.told_at_monotonic_ms = self._clock.monotonic_ms()
 
     def clock_stepped(self) -> None:
@@ -44,6 +46,7 @@ class Changes:
             # Told in this moment may not be heard yet.
             if change.told_at_monotonic_ms in (None, monotonic_ms):
                 change.earliest_ms = min(change.earliest_ms, now_ms)
+                change.latest_ms = max(change.latest_ms, now_ms)
 
     def forget(self, asset_id: str) -> None:
         """Its actor was started again, or declared anew: it does not know when it heard of what it reads."""
@@ -72,6 +75,21 @@ class Changes:
         if is_long or last_ms + asset.debounce_ms <= now_ms:
             return None
         return f"{asset.asset_id}@{key} debounces {asset.debounce_ms} ms, its last update was {now_ms - last_ms} ms ago"
+
+    def too_late(self, records: Records, asset: Asset, key: str | None, until_ms: int) -> str | None:
+        """Why a wait until then is longer than `maxDelayMs` after the first update allows; None if it is not."""
+        forgotten_at_ms = self._forgotten_at_ms.get(asset.asset_id, -1)
+        heard = [
+            change.latest_ms
+            for change in self._unread(records, asset, key)
+            if change.told_at_monotonic_ms is not None and forgotten_at_ms < change.told_at_monotonic_ms
+        ]
+        if asset.max_delay_ms is None or not heard or until_ms <= min(heard) + asset.max_delay_ms:
+            return None
+        return (
+            f"{asset.asset_id}@{key} debounces for {until_ms - min(heard)} ms after an update that it heard of, "
+            f"more than {asset.max_delay_ms}"
+        )
 
     def is_debounced(self, asset: Asset) -> bool:
         """Whether an update was told so lately that the asset may still wait for the next."""

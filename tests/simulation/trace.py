@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from actors.core.decide import Decision, Materialize, Reason
+from actors.core.decide import Decision, Materialize, Reason, Wait
 from actors.runtime import VirtualClock
 
 __all__ = ["TraceObserver"]
 
 
 class TraceObserver:
-    """Implements `Observer`; keeps the last lines, and which partitions decided to be made, why, and when last."""
+    """Implements `Observer`; keeps the last lines, and which partitions decided to be made, why, and when last.
+
+    `debounced` are the waits for further updates that the oracle has not looked at yet, with their ends.
+    """
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
@@ -20,6 +23,7 @@ class TraceObserver:
         self.lines: deque[str] = deque(maxlen=400)
         self.wanted: dict[tuple[str, str | None], set[Reason]] = {}
         self.decided_at: dict[tuple[str, str | None], int] = {}
+        self.debounced: list[tuple[str, str | None, int]] = []
         self.unexplained: list[str] = []
 
     def note(self, text: str) -> None:
@@ -41,6 +45,8 @@ class TraceObserver:
         if isinstance(decision, Materialize):
             self.wanted.setdefault((asset_id, partition_key), set()).add(decision.reason)
             self.decided_at[asset_id, partition_key] = self._clock.now_ms()
+        if isinstance(decision, Wait) and decision.reason is Reason.DEBOUNCE and decision.until_ms is not None:
+            self.debounced.append((asset_id, partition_key, decision.until_ms))
         if not cause:
             self.unexplained.append(asset_id)
         self.note(f"{asset_id}@{partition_key}: {type(decision).__name__} {decision.reason} after {cause}")
@@ -56,12 +62,6 @@ class TraceObserver:
 
     def run_ended(self, **report: Any) -> None:
         self.note(f"ended {report}")
-
-    def run_lost(self, **report: Any) -> None:
-        self.note(f"lost {report}")
-
-    def run_relaunched(self, **report: Any) -> None:
-        self.note(f"relaunched {report}")
 
     def failed(self, **report: Any) -> None:
         self.note(f"failed {report}")
