@@ -87,6 +87,7 @@ class AssetActor(PooledActor):
         self._states: dict[str | None, PartitionState] = {}
         self._acting = Acting(asset_id, spec, around, self._arm)
         self._upstreams = KnownUpstreams()
+        self._early_resumptions: list[AssetResumed] = []
         self._held_back: dict[str | None, None] = {}
         self._window_timer: TimerHandle | None = None
 
@@ -224,6 +225,10 @@ class AssetActor(PooledActor):
         self._look(state, f"run {news.active_run_id} holds the claim")
 
     def _on_resumed(self, news: AssetResumed) -> None:
+        if not self._is_loaded:
+            # What is read from the catalog may be older, and tell of failures that this forgets.
+            self._early_resumptions.append(news)
+            return
         states = (
             list(self._states.values())
             if news.partition_key is None
@@ -264,6 +269,9 @@ class AssetActor(PooledActor):
             state.failure_pos = max(state.failure_pos, snapshot.pos)
             state.dismissed_pos = max(state.dismissed_pos, snapshot.pos)
             state.owed_wave = max(state.owed_wave, snapshot.wave)
+        for news in self._early_resumptions:
+            self._on_resumed(news)
+        self._early_resumptions.clear()
         self._await(snapshot.awaits, "state read from the catalog", snapshot.held_ms)
 
     def _await(self, upstream_ids: frozenset[str], cause: str, held_ms: int) -> None:

@@ -228,6 +228,9 @@ class MemoryStore:
 
     def _holds(self, basis: Basis) -> bool:
         made = self._assets.made(basis.asset_id, basis.partition_key)
+        (counter,) = self._assets.counters([basis.asset_id]).values()
+        if made is None and 0 < basis.version <= counter:
+            return True  # it was forgotten by age, and begins anew
         failures = self._assets.failures(basis.asset_id, basis.partition_key)
         return (made.version if made else 0, failures) == (basis.version, basis.failures)
 

@@ -417,3 +417,11 @@ def test_it_tells_how_it_stands_and_what_it_decided(on_stage: Stage) -> None:
         Materialize(Reason.UPSTREAM_UPDATED),
         Wait(None, Reason.IN_FLIGHT),
     ]
+
+
+def test_a_resumption_that_is_heard_before_the_state_is_read_is_not_lost(on_stage: Stage) -> None:
+    x = scene(on_stage, SPEC)
+    record = AssetRecord({None: made(a=1)}, {None: FailureRecord(5, NOON, "run-1")}, {}, 1)
+    x.tell(AssetResumed("x", None, 9))
+    x.tell(Load(record, {"a": UpstreamSnapshot(None, {None: (2, NOON)})}, {}, pos=5, wave=0))
+    assert [(p.state, p.failures) for p in x.dump().partitions] == [("stale", 0)]

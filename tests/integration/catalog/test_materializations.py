@@ -9,7 +9,7 @@ from actors.catalog import events as wire
 from actors.catalog.redis_store import RedisStore
 from actors.catalog.store import NewMaterialization, Recorded, RunFenced, RunStatus
 from actors.core.freshness import ExpiryReason, FreshnessPolicy
-from actors.core.state import Materialization
+from actors.core.state import Dismissal, Materialization
 from actors.setting_groups import HistorySettings
 from tests.integration.catalog.builders import (
     T0,
@@ -322,6 +322,26 @@ def test_resuming_forgets_failures_and_dismissals(store: RedisStore, client: Red
     assert store.resume("a") == 0
     first, second, _ = [event for event in events(client, prefix) if isinstance(event, wire.AssetResumed)]
     assert (first.partition_key, second.partition_key) == ("x", None)
+
+
+def test_what_is_passed_over_is_kept_told_and_resumed(store: RedisStore, client: Redis, prefix: str) -> None:
+    store.record(made("a", "x"))
+    store.record(made("a", "y"))
+    left = {
+        "x": Dismissal(1, {"up": 7}, is_passed_over=True),
+        "y": Dismissal(1, {"up": 8}, is_passed_over=True),
+        "never": Dismissal(0, {"up": 9}, is_passed_over=True),
+    }
+    assert store.pass_over("a", left) == 2, "y was made since"
+    assert store.read_assets(["a"])["a"].dismissals == {"x": left["x"], "never": left["never"]}
+    told = [event for event in events(client, prefix) if isinstance(event, wire.AssetPassedOver)]
+    assert [(e.partition_key, e.dismissed.version, e.dismissed.inputs) for e in told] == [
+        ("x", 1, {"up": 7}),
+        ("never", 0, {"up": 9}),
+    ]
+    store.record(made("a", "x"))
+    assert store.resume("a") == 1
+    assert store.pass_over("a", {}) == 0
 
 
 def test_the_position_grows_with_every_event(store: RedisStore) -> None:

@@ -17,6 +17,7 @@ from actors.catalog.news import news_of
 from actors.catalog.redis_store import RedisStore
 from actors.catalog.store import Basis, Limits, NewMaterialization, NewRun, RunFenced, RunStatus
 from actors.core.freshness import ExpiryReason, FreshnessPolicy
+from actors.core.state import Dismissal
 from actors.messages import PauseChanged, WorkflowUpdated
 from actors.planning.memory import MemoryStore
 from actors.runtime import VirtualClock
@@ -45,6 +46,10 @@ statuses = st.sampled_from([s for s in RunStatus if s.is_over])
 small, few = st.none() | st.integers(1, 3), st.integers(0, 1)
 
 
+LEFT = st.builds(Dismissal, st.integers(0, 3), st.just({"a": 1}), st.just(True))
+PASSED_OVER = st.dictionaries(st.just("x"), LEFT, max_size=1)
+
+
 def operation(name: str, **values: st.SearchStrategy[Any]) -> st.SearchStrategy[Operation]:
     return st.tuples(st.just(name), st.fixed_dictionaries(values))
 
@@ -71,6 +76,7 @@ OPERATIONS = st.one_of(
         reason=st.sampled_from(ExpiryReason),
     ),
     operation("resume", asset_id=asset_ids, partition_key=keys),
+    operation("pass_over", asset_id=asset_ids, dismissals=PASSED_OVER),
     operation(
         "submit",
         run_id=run_ids,
@@ -231,6 +237,8 @@ def _do(store: RedisStore | MemoryStore, one: Operation, now_ms: int) -> object:
                 return "fenced"
         case "expire":
             return store.expire(**values, now_ms=now_ms)
+        case "pass_over":
+            return store.pass_over(**values)
         case "resume":
             return store.resume(**values)
         case "submit":

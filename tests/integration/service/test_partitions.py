@@ -106,3 +106,40 @@ def test_partitions_of_one_workflow_run_at_once_and_each_only_once(running: Serv
     assert {"x", "y"} == set(partitions(running, "par"))
     assert len(partitions(running, "par")) <= 3
     assert partitions(running, "par").count("y") == 1
+
+
+def test_a_roll_up_waits_until_all_is_there_and_follows_every_change_after_that(running: Service) -> None:
+    month, day = {"type": "timeWindow", "granularity": "month"}, {"type": "timeWindow", "granularity": "day"}
+    auto = {"onUpstreamUpdate": True, "partitionMapping": {"type": "window", "wait": "all"}}
+    raw = {"assetId": "roll.raw", "partitioning": day}
+    running.put(workflow("roll", produce("roll", auto, partitioning=month), consumes=[raw]))
+    days = [f"2026-02-{number:02d}" for number in range(1, 29)]
+    for key in days[:-1]:
+        running.emit("roll.raw", key)
+    running.wait_idle()
+    partition = running.partition("roll", "2026-02")
+    assert (partition["reason"], partition["missingCount"]) == ("upstream-missing", 1)
+    assert partition["missingUpstreams"] == [{"assetId": "roll.raw", "partitionKey": days[-1]}]
+    assert running.begun("roll") == []
+
+    running.emit("roll.raw", days[-1])
+    running.wait_runs("roll", RunStatus.SUCCEEDED)
+    running.emit("roll.raw", days[4])
+    running.wait_runs("roll", RunStatus.SUCCEEDED, 2)
+    first, second = running.begun("roll")
+    assert sorted(cause["partitionKey"] for cause in first.trigger["upstream"]) == days
+    assert [cause["partitionKey"] for cause in second.trigger["upstream"]] == [days[4]]
+
+
+def test_a_late_update_of_an_older_window_starts_nothing_where_the_latest_counts(running: Service) -> None:
+    auto = {"onUpstreamUpdate": True, "partitionMapping": {"newest.raw": "latest"}}
+    raw = {"assetId": "newest.raw", "partitioning": HOUR}
+    running.put(workflow("newest", produce("newest", auto), consumes=[raw]))
+    running.emit("newest.raw", "2026-11-23T10")
+    running.wait_runs("newest", RunStatus.SUCCEEDED)
+    running.emit("newest.raw", "2026-11-23T09")
+    running.wait_idle()
+    running.emit("newest.raw", "2026-11-23T11")
+    running.wait_runs("newest", RunStatus.SUCCEEDED, 2)
+    running.wait_idle()
+    assert len(running.begun("newest")) == 2

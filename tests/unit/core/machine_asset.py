@@ -71,6 +71,7 @@ class PlainAsset:
         self._service = service
         self._is_loaded = False
         self._awaited: frozenset[str] = frozenset()
+        self._wave = 0
         self._early: list[Resumed] = []
         self._early_present: list[tuple[str | None, Cause]] = []
 
@@ -162,6 +163,7 @@ class PlainAsset:
             transitions.merge_loaded(state, loaded[key], pos)
         self.states = loaded
         self._is_loaded = True
+        self._wave = wave
         for state in loaded.values():
             state.pos = max(state.pos, pos)
             state.failure_pos = max(state.failure_pos, pos)
@@ -185,7 +187,10 @@ class PlainAsset:
         if self._is_loaded:
             self.wait_for(self._awaited | awaits)
 
-    def hear_reported(self, asset_id: str) -> None:
+    def hear_reported(self, asset_id: str, wave: int, keys: frozenset[str | None]) -> None:
+        for state in list(self.states.values()):
+            if transitions.upstream_reported(state, asset_id, wave, keys):
+                self.look(state)
         if asset_id in self._awaited:
             self.wait_for(self._awaited - {asset_id})
 
@@ -229,8 +234,10 @@ class PlainAsset:
     def report(self) -> None:
         if not self.is_ready:
             return
+        keys: set[str | None] = set()
         for state in self.states.values():
             decision = self.decide(state)
             if state.pending or decision.reason is Reason.QUIET_HOURS or not is_settled(decision):
+                keys.add(state.partition_key)
                 self._service.inbox.append(partial(self._service.will_be_made, self.asset_id, state.partition_key))
-        self._service.inbox.append(partial(self._service.reported, self.asset_id))
+        self._service.inbox.append(partial(self._service.reported, self.asset_id, self._wave, frozenset(keys)))

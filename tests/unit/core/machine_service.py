@@ -174,9 +174,10 @@ class PlainService:
                 self._tell_pending(below.asset_id, dict(below.pending))
         self._tell(asset_id, News(f"wave {wave} began", lambda asset: asset.hear_wave_began(key, wave)))
 
-    def reported(self, asset_id: str) -> None:
+    def reported(self, asset_id: str, wave: int, keys: frozenset[str | None]) -> None:
+        news = News(f"reported {asset_id}", lambda asset: asset.hear_reported(asset_id, wave, keys))
         for consumer_id in self._consumers(asset_id):
-            self._tell(consumer_id, News(f"reported {asset_id}", lambda asset: asset.hear_reported(asset_id)))
+            self._tell(consumer_id, news)
 
     def _consumers(self, asset_id: str) -> list[str]:
         node = self.graph.node(asset_id)
