@@ -225,12 +225,13 @@ class Service:
         undo.callback(self._stop_launcher)
         undo.callback(self._lease.close)
         undo.callback(self._leadership.stop)
+        undo.callback(self._stop_acting)
         if self._leadership.start():
+            self._sync_definitions()
             self._prepare_to_lead()
             self._acting_term = self._leadership.term()
             self._actors.lead()
         self._actors.start(until_loaded=True)
-        undo.callback(self._stop_acting)
         control = ControlServer(
             self._catalog.client,
             prefix=settings.redis.prefix,
@@ -252,18 +253,20 @@ class Service:
 
     def _take_over(self, term: int) -> None:
         try:
+            try:
+                self._sync_definitions()
+            except DirectoryUnreadable as error:
+                _log.error("definitions.not_read", reason=str(error), text=f"the definitions stay as they are: {error}")
             self._prepare_to_lead()
         except (CatalogUnavailable, Deposed) as error:
+            self._stop_duties()
             self._leadership.step_down(f"it cannot take over: {error}", stands=True)
             return
-        except DirectoryUnreadable as error:
-            _log.error("definitions.not_read", reason=str(error), text=f"the definitions stay as they are: {error}")
         self._acting_term = term
         self._actors.lead()
 
     def _prepare_to_lead(self) -> None:
         """What a leader does before it acts."""
-        self._sync_definitions()
         if self._engine.dies_with_service and self._settings.redis.is_embedded:
             # The lock on the folder proves that no other service lives, and so none of its runs.
             for lost in end_orphans(self._leader_store, self._launcher, now_ms=self._clock.now_ms()):
@@ -299,9 +302,12 @@ class Service:
         ]
 
     def _stop_acting(self) -> None:
+        self._stop_duties()
+        self._actors.stop()
+
+    def _stop_duties(self) -> None:
         while self._duties:
             self._duties.pop().stop()
-        self._actors.stop()
 
     def _stop_launcher(self) -> None:
         if self._has_launcher_started:

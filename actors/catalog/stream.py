@@ -34,6 +34,8 @@ _MOST_FIELDS: Final = 32
 _LONGEST_FIELD: Final = 64 * 1024
 _SEEN_FOR_MS: Final = 7 * DAY_MS
 """How long a dead letter is remembered, should its entry be read again."""
+_FOLLOWING_BLOCK_MS: Final = 100
+"""Who follows may be told to lead, and should not wait long for the answer of the server before it does."""
 _SILENCE_SECONDS: Final = 5.0
 """After so long without reading, entries that were not read may have been trimmed."""
 
@@ -168,9 +170,8 @@ class StreamReader:
             self._begin_to_lead()
         self._look_for_gap()
         last = self._read_up_to or 0
-        answer: Any = self._client.xread(
-            {self._keys.events: entry_id_of(last)}, count=self._batch, block=self._block_ms
-        )
+        block_ms = self._block_ms if self._is_leading else min(self._block_ms, _FOLLOWING_BLOCK_MS)
+        answer: Any = self._client.xread({self._keys.events: entry_id_of(last)}, count=self._batch, block=block_ms)
         self._last_read_seconds = time.monotonic()
         if answer:
             self._handle(answer[0][1])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-
 from actors import system
 from actors.catalog.store import RunStatus
 from actors.settings import load_settings
@@ -174,9 +172,9 @@ def test_removing_a_workflow_while_it_runs_lets_the_run_end_and_starts_no_other(
 
 def test_a_file_that_is_written_during_the_start_is_not_overlooked(service: Service) -> None:
     class Interrupted(system.Service):
-        def _start_actors(self, undo: ExitStack) -> None:
+        def _prepare_to_lead(self) -> None:
             service.write(workflow("meanwhile"))
-            super()._start_actors(undo)
+            super()._prepare_to_lead()
 
     settings = load_settings([service.config_file], environ={})
     hosted = Interrupted(settings, service.catalog, give_up=lambda reason: None)

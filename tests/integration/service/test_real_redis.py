@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,18 +41,3 @@ def test_a_service_on_a_server_of_its_own_updates_expires_and_recovers(remote: S
     assert [run.status for run in remote.runs("end")] == [RunStatus.SUCCEEDED, RunStatus.LOST, RunStatus.SUCCEEDED]
     assert remote.latest("end").materialization.inputs == {"mid": 2}
     assert not (remote.data_dir / "server.json").exists()
-
-
-def test_a_second_service_on_the_same_server_and_prefix_is_refused_and_the_first_goes_on(remote: Service) -> None:
-    remote.write(workflow("only", consumes=["raw"]))
-    remote.start()
-    remote.hold("only")
-    remote.emit("raw")
-    remote.wait_begun("only")
-    second = subprocess.run(remote.command, capture_output=True, text=True, timeout=60, check=False)
-    assert second.returncode == 1
-    assert "another service is running on" in second.stderr
-    remote.release("only")
-    remote.wait_runs("only", RunStatus.SUCCEEDED)
-    remote.wait_idle()
-    assert [run.status for run in remote.runs("only")] == [RunStatus.SUCCEEDED]

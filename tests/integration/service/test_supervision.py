@@ -39,7 +39,7 @@ def hosted(
     service = kind(settings, driver.catalog, give_up=reasons.put)
     service.start()
     try:
-        yield service._around, reasons
+        yield service._actors._around, reasons
     finally:
         service.stop()
 
@@ -122,7 +122,7 @@ def test_a_service_that_gave_up_ends_with_1_and_says_why(driver: Service, monkey
         def start(self) -> None:
             super().start()
             for _ in range(4):
-                restarted(asset(self._around, "timed"))
+                restarted(asset(self._actors._around, "timed"))
 
     monkeypatch.setattr(system, "Service", GivingUp)
     settings = load_settings([driver.config_file], environ={})
