@@ -12,7 +12,7 @@ from actors.catalog.codec import load_run
 from actors.catalog.doctor_findings import Finding, Suspicion
 from actors.catalog.events import Event, RunFailed
 from actors.catalog.keys import UNIT, Keys, partition_of
-from actors.catalog.store import RunRecord
+from actors.catalog.store import RunRecord, RunStatus
 from actors.core.state import partition_name
 
 __all__ = ["suspect_entries", "suspect_leftovers", "suspect_runs"]
@@ -116,6 +116,8 @@ def _without_place(
             slots = [keys.active, f"{keys.active}:workflow:{run.workflow_slug}"]
             slots += [f"{keys.active}:pool:{pool}" for pool in pools]
             commands += [("SISMEMBER", slot, run.run_id) for slot in slots]
+            if run.status is RunStatus.ENQUEUED:
+                commands.append(("ZSCORE", f"{keys.prefix}:unstarted", run.run_id))
         else:
             commands.append(("ZSCORE", keys.ended if run.status.is_over else keys.queued, run.run_id))
         asked.append(commands)
@@ -127,6 +129,8 @@ def _without_place(
         if run.status.is_active:
             if rest[0] != run.run_id:
                 yield _without_claim(keys, run, told, now_ms)
+            if run.status is RunStatus.ENQUEUED and rest.pop() is None:
+                yield _without_entry(keys, run, "unstarted")
             if not all(rest[1:]):
                 yield _without_slot(keys, run)
         elif rest[0] is None:

@@ -139,7 +139,9 @@ kinds['run-without-entry'] = {
   end,
   function()
     local field = args.name == 'ended' and 'endedAtMs' or 'createdAtMs'
-    redis.call('ZADD', key(args.name), redis.call('HGET', run_key, field) or 0, args.runId)
+    -- How long its start was waited for is not known any more: the wait begins anew.
+    local score = args.name == 'unstarted' and server_ms() or redis.call('HGET', run_key, field) or 0
+    redis.call('ZADD', key(args.name), score, args.runId)
   end,
 }
 
