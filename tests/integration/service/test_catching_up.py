@@ -8,7 +8,7 @@ import pytest
 
 from actors.catalog.events import AssetPassedOver
 from actors.catalog.store import RunStatus
-from tests.integration.service.driver import Service, now_ms
+from tests.integration.service.driver import Service, eventually, now_ms
 from tests.integration.service.workflows import produce, workflow
 
 HOUR = {"type": "timeWindow", "granularity": "hour"}
@@ -33,7 +33,7 @@ def test_after_a_long_pause(service: Service, policy: dict[str, Any], expected: 
     service.start()
     for hour in HOURS:
         service.emit("late.raw", hour)
-    service.wait_state("late", "paused")
+    eventually(lambda: service.partition("late", HOURS[2]).get("state") == "paused", "the update has arrived")
     assert service.store.unpause("all", now_ms())
     service.wait_runs("late", RunStatus.SUCCEEDED, len(expected))
     service.wait_idle()
