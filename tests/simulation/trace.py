@@ -63,6 +63,12 @@ class TraceObserver:
     def run_ended(self, **report: Any) -> None:
         self.note(f"ended {report}")
 
+    def run_lost(self, **report: Any) -> None:
+        self.note(f"lost {report}")
+
+    def run_relaunched(self, **report: Any) -> None:
+        self.note(f"relaunched {report}")
+
     def failed(self, **report: Any) -> None:
         self.note(f"failed {report}")
 
