@@ -21,7 +21,7 @@ from typing import Any, Final
 from redis import Redis
 
 from actors.catalog.backup_file import BackupWriter, Record
-from actors.catalog.catalog_scan import CatalogScan, pieces
+from actors.catalog.catalog_scan import PIECE, CatalogScan, pieces
 from actors.catalog.keys import Keys
 from actors.catalog.redis_root import position_of
 
@@ -35,6 +35,14 @@ _GLOBALS: Final = (
     *("unstarted", "leases"),
 )
 _MOST_ROUNDS: Final = 20
+_KEYS_AT_ONCE: Final = 50
+"""What they hold at most is in memory at once: pieces of a scan each."""
+_FIRST_LOOKS: Final[dict[str, tuple[str | int, ...]]] = {
+    "hash": ("HSCAN", 0, "COUNT", PIECE),
+    "zset": ("ZSCAN", 0, "COUNT", PIECE),
+    "set": ("SSCAN", 0, "COUNT", PIECE),
+    "list": ("LRANGE", 0, PIECE - 1),
+}
 _LINE_CHARACTERS: Final = 1 << 18
 
 OnKeys = Callable[[int], None]
@@ -142,12 +150,21 @@ class _Backup:
         return added
 
     def _write_keys(self, names: Iterable[str]) -> None:
-        for piece in pieces(names):
-            kinds = self._scan.read_each([("TYPE", f"{self._keys.prefix}:{name}") for name in piece])
-            for name, kind in zip(piece, kinds, strict=True):
-                self._write_key(name, kind)
+        for piece in pieces(names, _KEYS_AT_ONCE):
+            keys = [f"{self._keys.prefix}:{name}" for name in piece]
+            kinds = self._scan.read_each([("TYPE", key) for key in keys])
+            # Most keys are small: one look brings all that they hold.
+            looks = [(*_FIRST_LOOKS.get(kind, ("EXISTS",)), key) for kind, key in zip(kinds, keys, strict=True)]
+            answers = self._scan.read_each([(look[0], look[-1], *look[1:-1]) for look in looks])
+            for name, kind, answer in zip(piece, kinds, answers, strict=True):
+                items = _all_items(kind, answer)
+                if items is None:
+                    self._write_key(name, kind)
+                else:
+                    self._write_items(name, kind, items)
 
     def _write_key(self, name: str, kind: str) -> None:
+        """What is not read in one look."""
         key, scan = f"{self._keys.prefix}:{name}", self._scan
         match kind:
             case "hash":
@@ -194,6 +211,20 @@ class _Backup:
                 cursor = min(cursor, position_of(at_most))
             groups.append([group["name"], f"{cursor >> 64}-{cursor & (1 << 64) - 1}"])
         self._writer.write({"name": name, "type": "position", "lastId": about["last-generated-id"], "groups": groups})
+
+
+def _all_items(kind: str, answer: Any) -> list[Any] | None:
+    """What a key holds, if the first look at it brought everything; None if it did not."""
+    match kind:
+        case "list":
+            return answer if len(answer) < PIECE else None
+        case "hash" | "zset" | "set":
+            cursor, found = answer
+            if cursor != "0":
+                return None
+            return found if kind == "set" else [list(pair) for pair in zip(found[::2], found[1::2], strict=True)]
+        case _:
+            return None
 
 
 def _lines(items: Iterable[Any]) -> Iterator[list[Any]]:

@@ -31,7 +31,7 @@ from actors.setting_groups import HistorySettings, RetentionSettings, StreamSett
 
 __all__ = ["Retention", "RetentionThread", "Swept"]
 
-_MOST: Final = 200
+_MOST: Final = 100
 """How much one script drops: a fraction of a millisecond of the server for each."""
 _ASSETS_AT_ONCE: Final = 100
 _ASSETS_IN_A_SWEEP: Final = 1_000
