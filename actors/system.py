@@ -29,6 +29,7 @@ from actors.catalog.sync import DefinitionSync, FolderWatch
 from actors.execution.engines import make_engine
 from actors.execution.jobs import JobRegistry
 from actors.execution.reaper import Reaper
+from actors.interfaces.health import Role
 from actors.interfaces.log_observer import LogObserver
 from actors.interfaces.logs import configure_logging
 from actors.interfaces.metrics import MetricsObserver, start_metrics_server
@@ -159,6 +160,7 @@ class Service:
         self._launcher = self._engine.launcher
         self._has_launcher_started = False
         self._duties: list[Duty] = []
+        self._has_started = False
         self._acting_term: int | None = None
         self._is_to_begin_anew = False
         self._actors = self._new_actors()
@@ -202,8 +204,8 @@ class Service:
         self._is_to_begin_anew, self._acting_term = True, None
         self._leadership.step_down("its actors begin anew")
         self._stop_acting()
-        self._actors = self._new_actors()
         try:
+            self._actors = self._new_actors()
             self._actors.start(until_loaded=False)
         except CatalogUnavailable as error:
             self._observer.catalog_unavailable(error=str(error))
@@ -218,7 +220,7 @@ class Service:
     def _start(self, undo: ExitStack) -> None:
         settings = self._settings
         if settings.metrics.port:
-            metrics = start_metrics_server(settings.metrics.host, settings.metrics.port, self._metrics)
+            metrics = start_metrics_server(settings.metrics.host, settings.metrics.port, self._metrics, self._role)
             undo.callback(metrics.stop)
         # Before the first reading, so that what changes during the start is seen later.
         self._watch.look_at(settings.workflows_dir)
@@ -247,6 +249,7 @@ class Service:
         retention = self._new_retention()
         retention.start()
         undo.callback(retention.stop)
+        self._has_started = True
         role = "stands by" if self._acting_term is None else "leads"
         _log.info("service.started", role=role, text=f"started, and {role}; stop it with Ctrl-C")
         self._on_role()
@@ -347,6 +350,11 @@ class Service:
         )
         self._is_to_begin_anew = True
         self._on_role()
+
+    def _role(self) -> Role:
+        if not self._has_started or self._is_to_begin_anew:
+            return "starting"
+        return "leader" if self._leadership.leads() else "standby"
 
     def _depth(self) -> int:
         return self._actors.depth()

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 from actors.core.decide import Decision, Reason
 from actors.interfaces.dump import decision_kind
+from actors.interfaces.health import Role, with_health
 
 __all__ = ["MetricsObserver", "MetricsServer", "MetricsServerFailed", "start_metrics_server"]
 
@@ -238,8 +239,10 @@ class MetricsServer:
         self._thread.join()
 
 
-def start_metrics_server(host: str, port: int, registry: CollectorRegistry) -> MetricsServer:
-    """Serve the registry at `http://host:port/metrics` on a thread of its own.
+def start_metrics_server(
+    host: str, port: int, registry: CollectorRegistry, role: Callable[[], Role] | None = None
+) -> MetricsServer:
+    """Serve the registry at `http://host:port/metrics` on a thread of its own; with a `role`, `health` too.
 
     Raises:
         MetricsServerFailed: the address is taken or not ours.
@@ -251,4 +254,7 @@ def start_metrics_server(host: str, port: int, registry: CollectorRegistry) -> M
             f"metrics cannot be served at {host}:{port} ({error.strerror or error}); "
             "choose another port or switch the metrics off in the settings"
         ) from error
+    application = server.get_app()
+    if role is not None and application is not None:
+        server.set_app(with_health(application, role))
     return MetricsServer(server, thread)

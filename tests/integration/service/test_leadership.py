@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -42,6 +43,10 @@ def peer_of(service: Service, ended: ExitStack, name: str = "peer", *, url: str 
     peer = Peer(service, name, url=url)
     ended.callback(peer.end)
     return peer
+
+
+def command(service: Service, *arguments: str) -> str:
+    return subprocess.run([*service.command, *arguments], capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def pid_of(service: Service) -> int:
@@ -177,6 +182,19 @@ def test_what_expires_while_nobody_leads_is_told_and_made_by_the_next(remote: Se
     remote.wait_runs("short", RunStatus.SUCCEEDED, 2 + told)
     versions = [event.version or 0 for event in remote.events("asset.expired") if isinstance(event, AssetExpired)]
     assert versions == sorted(set(versions)), "each is told once"
+
+
+def test_status_tells_who_leads_and_who_stands_by(remote: Service, ended: ExitStack) -> None:
+    remote.start()
+    peer = peer_of(remote, ended)
+    answer = json.loads(command(remote, "status", "--json"))
+    assert answer["leader"]["pid"] == pid_of(remote)
+    assert [each["pid"] for each in answer["standbys"]] == [peer.pid]
+    assert answer["term"] == 1
+    assert 0 < answer["leaseLeftMs"] <= LEASE_SECONDS * 1_000
+    text = command(remote, "status")
+    assert f"pid {pid_of(remote)}: leads, in term 1" in text
+    assert f"pid {peer.pid}: stands by" in text
 
 
 def test_a_standby_submits_nothing_and_publishes_nothing(remote: Service, ended: ExitStack) -> None:
