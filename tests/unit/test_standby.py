@@ -33,6 +33,7 @@ class Standby:
     def __init__(self, on_stage: Stage, *, is_loaded: bool = True) -> None:
         self.stage = on_stage
         on_stage.inbox("registry")
+        on_stage.catalog.workflows = dict(SPECS)
         self.ref = on_stage.dispatcher.spawn(EnqueuerActor, on_stage.around, Capacity(1), AGING_MS, is_open=False)
         if is_loaded:
             self.load()
