@@ -125,9 +125,9 @@ def read_records(path: Path, on_bytes: OnBytes = lambda _done, _all: None) -> It
 
 def _lines(path: Path, on_bytes: OnBytes = lambda _done, _all: None) -> Iterator[tuple[Record, Record]]:
     """The header with each line after it."""
-    size = path.stat().st_size
+    size = path.stat().st_size - _SEAL_BYTES
     with path.open("rb") as raw:
-        body = io.BufferedReader(_Bounded(raw, size - _SEAL_BYTES, lambda done: on_bytes(done, size)), _CHUNK)
+        body = io.BufferedReader(_Bounded(raw, size, lambda done: on_bytes(done, size)), _CHUNK)
         try:
             with gzip.GzipFile(fileobj=body) as lines:
                 header = _header(path, next(lines, b"{}"))
