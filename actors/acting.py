@@ -5,14 +5,15 @@ The asset actor hears the news and keeps the states; this acts on them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
-from actors.core import transitions
+from actors.core import waiting
 from actors.core.catching_up import passed_over
 from actors.core.decide import Decision, Materialize, Reason, Skip, Wait, decide, expiry_of, is_settled
 from actors.core.describe import describe
 from actors.core.freshness import Expiry
 from actors.core.graph import AssetSpec
+from actors.core.known_partitions import KnownPartitions
 from actors.core.partitions import is_key
 from actors.core.pauses import Pause
 from actors.core.state import PartitionState
@@ -93,7 +94,7 @@ class Acting:
         now_ms = self._around.clock.now_ms()
         if decision is None:
             decision = self._decide(state, now_ms)
-        report = transitions.wave_to_report(state, decision, now_ms, was_made=was_made)
+        report = waiting.wave_to_report(state, decision, now_ms, was_made=was_made)
         if report is not None:
             self._around.to_registry(Settled(self._asset_id, state.partition_key, *report))
 
@@ -109,14 +110,14 @@ class Acting:
                 self._around.to_registry(WillBeMade(self._asset_id, state.partition_key))
         self._around.to_registry(Reported(self._asset_id, wave, frozenset(keys)))
 
-    def pass_over(self, states: Mapping[str | None, PartitionState], held_ms: int) -> None:
+    def pass_over(self, states: KnownPartitions, held_ms: int) -> None:
         """After a long pause or outage, leave stale time windows as they are that the policy does not catch up on."""
         if self.spec is None or not held_ms:
             return
         now_ms = self._around.clock.now_ms()
-        dismissals = passed_over(self.spec, states.values(), self._around.defaults, held_ms, now_ms)
+        dismissals = passed_over(self.spec, states, self._around.defaults, held_ms, now_ms)
         for key, dismissal in dismissals.items():
-            states[key].dismissed = dismissal
+            states.state(key).dismissed = dismissal
         if dismissals:
             self._around.catalog.pass_over(self._asset_id, dismissals)
 
@@ -153,7 +154,7 @@ class Acting:
     ) -> None:
         if track.wanted_of not in (None, spec.workflow_slug):
             self._withdraw(state.partition_key, track)
-        transitions.asked_for_run(state, self._around.clock.now_ms())
+        waiting.asked_for_run(state, self._around.clock.now_ms())
         track.wanted_of = spec.workflow_slug
         self._around.to_enqueuer(
             WantRun(

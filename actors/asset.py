@@ -7,19 +7,17 @@ at any moment: `Load` brings everything back from the catalog.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from types import TracebackType
 from typing import assert_never
 
 from actors.acting import Acting
-from actors.core import transitions
+from actors.core import transitions, waiting
 from actors.core.graph import AssetSpec
-from actors.core.loading import expected_keys, load_partitions
-from actors.core.mappings import AllKnown, Keys
+from actors.core.known_partitions import KnownPartitions
+from actors.core.loading import expected_keys
 from actors.core.partitions import TimeWindowPartitioning
 from actors.core.state import PartitionState, cause_text, partition_name
 from actors.core.time_windows import key_at, window_of
-from actors.core.upstreams import KnownUpstreams
 from actors.messages import (
     AssetDump,
     AssetExpired,
@@ -84,11 +82,9 @@ class AssetActor(PooledActor):
         self._awaited_for = ""
         self._held_ms = 0
         self._wave = 0
-        self._states: dict[str | None, PartitionState] = {}
+        self._partitions = KnownPartitions(spec)
         self._acting = Acting(asset_id, spec, around, self._arm)
-        self._upstreams = KnownUpstreams()
         self._early_resumptions: list[AssetResumed] = []
-        self._held_back: dict[str | None, None] = {}
         self._window_timer: TimerHandle | None = None
 
     def on_receive(self, message: AssetMessage) -> AssetDump | None:
@@ -114,7 +110,7 @@ class AssetActor(PooledActor):
             case AssetPassedOver():
                 self._on_passed_over(message)
             case Look():
-                state = self._states.get(message.partition_key)
+                state = self._partitions.find(message.partition_key)
                 if state is not None:
                     self._look(state, "timer")
             case LookAgain():
@@ -127,17 +123,14 @@ class AssetActor(PooledActor):
             case UpstreamReported():
                 self._on_upstream_reported(message)
             case WaveBegan():
-                state = self._state(message.partition_key)
-                transitions.announce(state, message.wave)
+                state = self._partitions.state(message.partition_key)
+                waiting.announce(state, message.wave)
                 self._report_wave(state)
             case ReportAgain():
                 if self._is_ready:
-                    self._acting.report(self._states.values(), self._wave)
+                    self._acting.report(self._partitions, self._wave)
             case Configure():
-                self._acting.spec = message.spec
-                self._follow()
-                for state in list(self._states.values()):
-                    self._look(state, "workflow.updated")
+                self._on_configured(message.spec)
             case DumpAsset():
                 return self._dump()
             case _:
@@ -159,12 +152,12 @@ class AssetActor(PooledActor):
     # -- news -------------------------------------------------------------------------------------------------------
 
     def _on_produced(self, news: AssetProduced) -> None:
-        state = self._state(news.partition_key)
+        state = self._partitions.state(news.partition_key)
         if transitions.asset_produced(state, news.made, news.pos):
             self._look(state, f"asset.produced v{news.made.version}", was_made=True)
 
     def _on_expired(self, news: AssetExpired) -> None:
-        state = self._state(news.partition_key)
+        state = self._partitions.state(news.partition_key)
         if transitions.asset_expired(state, news.version, news.reason):
             self._look(state, f"asset.expired {news.reason}")
 
@@ -172,11 +165,10 @@ class AssetActor(PooledActor):
         now_ms = self._around.clock.now_ms()
         cause = news.cause
         text = f"asset.produced {cause_text(cause)}"
-        is_superseded = self._upstreams.is_superseded(self._spec, cause.asset_id, cause.partition_key)
-        for key in self._keys(news.keys):
-            state = self._state(key)
+        is_superseded = self._partitions.is_superseded(cause)
+        for state in self._partitions.select(news.keys):
             if is_superseded:
-                transitions.announce(state, news.wave)
+                waiting.announce(state, news.wave)
                 self._report_wave(state)
             elif transitions.upstream_changed(state, cause, news.wave, now_ms):
                 self._look(state, text, event_at_ms=at_ms_of(news.pos) if news.pos else None)
@@ -184,33 +176,24 @@ class AssetActor(PooledActor):
                 self._report_wave(state)
 
     def _on_upstream_pending(self, news: UpstreamPending) -> None:
-        now_ms = self._around.clock.now_ms()
-        for key, marks in news.pending.items():
-            transitions.upstream_pending(self._state(key), marks, news.wave, now_ms)
-            self._held_back[key] = None
+        self._partitions.upstreams_pending(news.pending, news.wave, self._around.clock.now_ms())
 
     def _on_upstream_settled(self, news: UpstreamSettled) -> None:
-        for key in tuple(self._held_back):
-            state = self._states[key]
-            if transitions.upstream_settled(
-                state, news.asset_id, news.partition_key, news.wave, news.until_ms, every_key=news.every_key
-            ):
-                self._unless_held_back(state)
-                self._look(state, f"settled {partition_name(news.asset_id, news.partition_key)}")
-
-    def _unless_held_back(self, state: PartitionState) -> None:
-        if not state.pending:
-            del self._held_back[state.partition_key]
+        text = f"settled {partition_name(news.asset_id, news.partition_key)}"
+        for state in self._partitions.upstream_settled(
+            news.asset_id, news.partition_key, news.wave, news.until_ms, every_key=news.every_key
+        ):
+            self._look(state, text)
 
     def _on_run_enqueued(self, news: RunEnqueued) -> None:
-        state = self._state(self._own_key(news.partition_key))
+        state = self._partitions.state(self._own_key(news.partition_key))
         if transitions.run_enqueued(state, news.run_id, news.pos):
             self._acting.run_began(state)
             self._look(state, f"workflow.run.enqueued {news.run_id}")
 
     def _on_run_ended(self, news: RunEnded) -> None:
         key = self._own_key(news.partition_key)
-        state = self._state(key)
+        state = self._partitions.state(key)
         mine = next((u for u in news.unmade if (u.asset_id, u.partition_key) == (self._asset_id, key)), None)
         transitions.run_ended(
             state, news.run_id, mine.failure if mine else None, mine.dismissed if mine else None, news.pos
@@ -219,7 +202,7 @@ class AssetActor(PooledActor):
         self._look(state, f"workflow.run.{news.outcome} {news.run_id}")
 
     def _on_run_refused(self, news: RunRefused) -> None:
-        state = self._state(news.partition_key)
+        state = self._partitions.state(news.partition_key)
         state.run_id = news.active_run_id
         self._acting.run_began(state)
         self._look(state, f"run {news.active_run_id} holds the claim")
@@ -229,46 +212,38 @@ class AssetActor(PooledActor):
             # What is read from the catalog may be older, and tell of failures that this forgets.
             self._early_resumptions.append(news)
             return
-        states = (
-            list(self._states.values())
-            if news.partition_key is None
-            else [s for k, s in self._states.items() if k == news.partition_key]
-        )
-        for state in states:
-            if transitions.asset_resumed(state, news.pos):
+        for state in self._partitions:
+            is_meant = news.partition_key is None or state.partition_key == news.partition_key
+            if is_meant and transitions.asset_resumed(state, news.pos):
                 self._look(state, "asset.resumed")
 
     def _on_passed_over(self, news: AssetPassedOver) -> None:
-        state = self._state(news.partition_key)
+        state = self._partitions.state(news.partition_key)
         if transitions.asset_passed_over(state, news.dismissal, news.pos):
             self._look(state, "asset.passedOver")
+
+    def _on_configured(self, spec: AssetSpec | None) -> None:
+        self._acting.spec = self._partitions.spec = spec
+        self._partitions.follow(spec.considered if spec is not None else ())
+        for state in self._partitions:
+            self._look(state, "workflow.updated")
 
     def _on_load(self, snapshot: Load) -> None:
         self._is_loaded = True
         if self._spec is None:
             return
-        self._upstreams.take(self._spec, snapshot.upstreams)
-        loaded = load_partitions(
+        self._partitions.take(
             self._spec,
             latest=snapshot.record.latest,
             failures=snapshot.record.failures,
             dismissals=snapshot.record.dismissals,
             upstreams=snapshot.upstreams,
             active=snapshot.active,
+            pos=snapshot.pos,
+            wave=snapshot.wave,
             now_ms=self._around.clock.now_ms(),
         )
-        for key, state in self._states.items():
-            if key not in loaded:
-                loaded[key] = self._upstreams.open(self._spec, key)
-            transitions.merge_loaded(state, loaded[key], snapshot.pos)
-        self._states = loaded
         self._wave = snapshot.wave
-        self._follow()
-        for state in loaded.values():
-            state.pos = max(state.pos, snapshot.pos)
-            state.failure_pos = max(state.failure_pos, snapshot.pos)
-            state.dismissed_pos = max(state.dismissed_pos, snapshot.pos)
-            state.owed_wave = max(state.owed_wave, snapshot.wave)
         for news in self._early_resumptions:
             self._on_resumed(news)
         self._early_resumptions.clear()
@@ -283,11 +258,8 @@ class AssetActor(PooledActor):
             self._begin()
 
     def _on_upstream_reported(self, news: UpstreamReported) -> None:
-        for key in tuple(self._held_back):
-            state = self._states[key]
-            if transitions.upstream_reported(state, news.asset_id, news.wave, news.keys):
-                self._unless_held_back(state)
-                self._look(state, f"reported {news.asset_id}")
+        for state in self._partitions.upstream_reported(news.asset_id, news.wave, news.keys):
+            self._look(state, f"reported {news.asset_id}")
         if news.asset_id in self._awaited:
             self._awaited -= {news.asset_id}
             if not self._awaited:
@@ -296,21 +268,14 @@ class AssetActor(PooledActor):
     def _begin(self) -> None:
         """Everything that decisions need is known now."""
         for key in self._expected_keys():
-            self._state(key)
+            self._partitions.state(key)
         held_ms, self._held_ms = self._held_ms, 0
-        self._acting.pass_over(self._states, held_ms)
-        for state in list(self._states.values()):
-            transitions.begin(state)
+        self._acting.pass_over(self._partitions, held_ms)
+        for state in self._partitions:
+            waiting.begin(state)
             self._look(state, self._awaited_for)
         self._arm_next_window()
-        self._acting.report(self._states.values(), self._wave)
-
-    def _follow(self) -> None:
-        """Nobody waits for an upstream that is not followed: what that one does it tells others."""
-        considered = self._spec.considered if self._spec is not None else ()
-        for key in tuple(self._held_back):
-            transitions.follow(self._states[key], considered)
-            self._unless_held_back(self._states[key])
+        self._acting.report(self._partitions, self._wave)
 
     @property
     def _spec(self) -> AssetSpec | None:
@@ -340,7 +305,7 @@ class AssetActor(PooledActor):
 
     def _on_window_began(self) -> None:
         for key in self._expected_keys():
-            self._look(self._state(key), "time window began")
+            self._look(self._partitions.state(key), "time window began")
         self._arm_next_window()
 
     def _arm_next_window(self) -> None:
@@ -353,15 +318,6 @@ class AssetActor(PooledActor):
         self._window_timer = self._arm(window_of(spec.partitioning, current).end_ms, LookAtWindow())
 
     # -- small things -----------------------------------------------------------------------------------------------
-
-    def _state(self, key: str | None) -> PartitionState:
-        state = self._states.get(key)
-        if state is None:
-            state = self._states[key] = self._upstreams.open(self._spec, key)
-        return state
-
-    def _keys(self, keys: Keys) -> Iterable[str | None]:
-        return dict.fromkeys((*self._states, *keys.also)) if isinstance(keys, AllKnown) else keys
 
     def _own_key(self, run_key: str | None) -> str | None:
         """Which partition of this asset a run's partition key stands for."""
@@ -381,6 +337,6 @@ class AssetActor(PooledActor):
             spec=self._spec,
             mailbox_depth=self.mailbox_depth,
             is_loaded=self._is_loaded,
-            partitions=tuple(self._acting.dump(state) for state in self._states.values()),
+            partitions=tuple(self._acting.dump(state) for state in self._partitions),
             pause=self._acting.pause(),
         )

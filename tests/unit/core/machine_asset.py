@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
-from actors.core import transitions
+from actors.core import transitions, waiting
 from actors.core.backoff import BackoffPolicy, FailureBudget
 from actors.core.decide import Decision, Defaults, Materialize, Reason, decide, expiry_of, is_settled
 from actors.core.graph import AssetSpec
@@ -137,11 +137,11 @@ class PlainAsset:
 
     def hear_pending(self, pending: dict[str | None, tuple[Partition, ...]], wave: int) -> None:
         for key, marks in pending.items():
-            transitions.upstream_pending(self.state(key), marks, wave, self._service.catalog.now_ms)
+            waiting.upstream_pending(self.state(key), marks, wave, self._service.catalog.now_ms)
 
     def hear_settled(self, asset_id: str, key: str | None, wave: int, until_ms: int | None) -> None:
         for state in list(self.states.values()):
-            if transitions.upstream_settled(state, asset_id, key, wave, until_ms, every_key=False):
+            if waiting.upstream_settled(state, asset_id, key, wave, until_ms, every_key=False):
                 self.look(state)
 
     def hear_refused(self, key: str | None, run_id: str) -> None:
@@ -151,7 +151,7 @@ class PlainAsset:
 
     def hear_wave_began(self, key: str | None, wave: int) -> None:
         state = self.state(key)
-        transitions.announce(state, wave)
+        waiting.announce(state, wave)
         self.report_wave(state)
 
     def hear_loaded(self, read: Snapshot, pos: int, wave: int, awaits: frozenset[str]) -> None:
@@ -189,7 +189,7 @@ class PlainAsset:
 
     def hear_reported(self, asset_id: str, wave: int, keys: frozenset[str | None]) -> None:
         for state in list(self.states.values()):
-            if transitions.upstream_reported(state, asset_id, wave, keys):
+            if waiting.upstream_reported(state, asset_id, wave, keys):
                 self.look(state)
         if asset_id in self._awaited:
             self.wait_for(self._awaited - {asset_id})
@@ -199,7 +199,7 @@ class PlainAsset:
             for key in expected_keys(self.spec, self._service.catalog.now_ms):
                 self.state(key)
         for state in list(self.states.values()):
-            transitions.begin(state)
+            waiting.begin(state)
             self.look(state)
         self.report()
 
@@ -218,7 +218,7 @@ class PlainAsset:
         if expiry is not None and expiry.at_ms <= catalog.now_ms:
             catalog.expire(*partition, state.version, expiry.at_ms, expiry.reason)
         if isinstance(decision, Materialize):
-            transitions.asked_for_run(state, catalog.now_ms)
+            waiting.asked_for_run(state, catalog.now_ms)
             self._service.wanted[partition] = (state.version, state.failures)
         else:
             self._service.wanted.pop(partition, None)
@@ -227,7 +227,7 @@ class PlainAsset:
     def report_wave(self, state: PartitionState, *, was_made: bool = False) -> None:
         if not self.is_ready:
             return
-        report = transitions.wave_to_report(state, self.decide(state), self._service.catalog.now_ms, was_made=was_made)
+        report = waiting.wave_to_report(state, self.decide(state), self._service.catalog.now_ms, was_made=was_made)
         if report is not None:
             self._service.inbox.append(partial(self._service.settled, self.asset_id, state.partition_key, *report))
 

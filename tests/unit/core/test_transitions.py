@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.core import transitions
+from actors.core import transitions, waiting
 from actors.core.decide import Decision, Defaults, Materialize, Reason, Skip, Wait, decide
 from actors.core.freshness import ExpiryReason
 from actors.core.graph import AssetSpec, AutoMaterialize
@@ -297,11 +297,11 @@ DECISIONS: list[Decision] = [
 
 
 def pending(state: PartitionState, wave: int, *names: str) -> None:
-    transitions.upstream_pending(state, [(n, None) for n in names], wave, NOW)
+    waiting.upstream_pending(state, [(n, None) for n in names], wave, NOW)
 
 
 def settled(state: PartitionState, name: str, wave: int) -> bool:
-    return transitions.upstream_settled(state, name, None, wave, every_key=False)
+    return waiting.upstream_settled(state, name, None, wave, every_key=False)
 
 
 @given(
@@ -320,16 +320,16 @@ def test_a_wave_is_reported_once_and_each_is_in_the_end(steps: list[tuple[str, D
         wave += 1
         match what:
             case "announce":
-                transitions.announce(state, wave)
+                waiting.announce(state, wave)
             case "ask":
-                transitions.asked_for_run(state, NOW)
+                waiting.asked_for_run(state, NOW)
             case "mark":
                 pending(state, wave, "u")
             case "settle":
                 settled(state, "u", wave)
             case _:
                 transitions.run_enqueued(state, f"run-{wave}", wave)
-        told = transitions.wave_to_report(state, decision, NOW, was_made=was_made)
+        told = waiting.wave_to_report(state, decision, NOW, was_made=was_made)
         reported += [told[0]] if told is not None else []
         if isinstance(decision, Wait) and decision.reason is Reason.SUSPENDED:
             assert state.settled_wave == state.owed_wave
@@ -337,11 +337,11 @@ def test_a_wave_is_reported_once_and_each_is_in_the_end(steps: list[tuple[str, D
             assert state.settled_wave == state.owed_wave
             assert state.since_wave is None
     settled(state, "u", wave)
-    last = transitions.wave_to_report(state, FRESH, NOW, was_made=False)
+    last = waiting.wave_to_report(state, FRESH, NOW, was_made=False)
     reported += [last[0]] if last is not None else []
     assert reported == sorted(set(reported))
     assert (reported[-1] if reported else 0) == state.owed_wave
-    assert transitions.wave_to_report(state, FRESH, NOW, was_made=True) is None
+    assert waiting.wave_to_report(state, FRESH, NOW, was_made=True) is None
 
 
 @pytest.mark.parametrize(
@@ -362,24 +362,24 @@ def test_a_wave_is_reported_once_and_each_is_in_the_end(steps: list[tuple[str, D
 )
 def test_what_an_upstream_may_still_change_is_not_reported(decision: Decision, report: int | None) -> None:
     state = PartitionState(None)
-    transitions.announce(state, 3)
+    waiting.announce(state, 3)
     pending(state, 4, "u")
     pending(state, 5, "v")
     until_ms = NOW if decision.reason is Reason.QUIET_HOURS else None
     expected = None if report is None else (report, until_ms)
-    assert transitions.wave_to_report(state, decision, NOW, was_made=False) == expected
+    assert waiting.wave_to_report(state, decision, NOW, was_made=False) == expected
 
 
 def test_a_run_deals_with_what_was_there_when_it_was_asked_for() -> None:
     state = PartitionState(None)
-    transitions.announce(state, 3)
+    waiting.announce(state, 3)
     pending(state, 5, "u")
-    transitions.asked_for_run(state, NOW)
-    transitions.announce(state, 6)
+    waiting.asked_for_run(state, NOW)
+    waiting.announce(state, 6)
     transitions.run_enqueued(state, "run-1", 1)
     assert state.since_wave == 5
-    assert transitions.wave_to_report(state, Wait(None, Reason.IN_FLIGHT), NOW, was_made=False) is None
-    assert transitions.wave_to_report(state, Materialize(Reason.UPSTREAM_UPDATED), NOW, was_made=True) == (4, None)
+    assert waiting.wave_to_report(state, Wait(None, Reason.IN_FLIGHT), NOW, was_made=False) is None
+    assert waiting.wave_to_report(state, Materialize(Reason.UPSTREAM_UPDATED), NOW, was_made=True) == (4, None)
 
 
 def test_a_mark_moves_up_until_its_newest_wave_is_settled() -> None:
@@ -405,8 +405,8 @@ def test_marks_in_any_order_span_the_same_waves(waves: list[int]) -> None:
 
 def test_every_partition_of_an_upstream_can_settle_at_once() -> None:
     state = PartitionState(None)
-    transitions.upstream_pending(state, [("u", "1"), ("u", "2"), ("v", "1")], 3, NOW)
-    assert transitions.upstream_settled(state, "u", None, 3, every_key=True)
+    waiting.upstream_pending(state, [("u", "1"), ("u", "2"), ("v", "1")], 3, NOW)
+    assert waiting.upstream_settled(state, "u", None, 3, every_key=True)
     assert state.pending == {("v", "1"): Mark(3, 3)}
 
 
@@ -419,12 +419,12 @@ def test_waiting_in_vain_switches_off_no_later_waiting() -> None:
     late = NOW + DEFAULTS.pending_limit_ms
     assert decide(spec, state, DEFAULTS, late - 1) == Wait(late, Reason.UPSTREAM_PENDING)
     assert decide(spec, state, DEFAULTS, late) == Materialize(Reason.UPSTREAM_UPDATED)
-    transitions.asked_for_run(state, NOW)
+    waiting.asked_for_run(state, NOW)
     assert (state.pending, state.asked_wave) == ({}, 1)
     transitions.run_enqueued(state, "run-1", 1)
     transitions.asset_produced(state, Materialization(1, 1, late, inputs={"a": 1}), 2)
     transitions.run_ended(state, "run-1", None, None, 3)
-    transitions.upstream_pending(state, [MARK], 2, late)
+    waiting.upstream_pending(state, [MARK], 2, late)
     transitions.upstream_changed(state, Cause("a", None, 2), 2, late)
     assert decide(spec, state, DEFAULTS, late) == Wait(late + DEFAULTS.pending_limit_ms, Reason.UPSTREAM_PENDING)
 
@@ -432,17 +432,17 @@ def test_waiting_in_vain_switches_off_no_later_waiting() -> None:
 def test_marks_that_nobody_settled_for_long_are_forgotten_when_new_ones_come() -> None:
     state = PartitionState(None)
     pending(state, 1, "gone")
-    transitions.upstream_pending(state, [MARK], 2, NOW + transitions.MARKS_LIVE_MS)
+    waiting.upstream_pending(state, [MARK], 2, NOW + waiting.MARKS_LIVE_MS)
     assert state.pending == {MARK: Mark(2, 2)}
-    assert state.pending_since_ms == NOW + transitions.MARKS_LIVE_MS
+    assert state.pending_since_ms == NOW + waiting.MARKS_LIVE_MS
 
 
 def test_a_snapshot_leaves_the_waves_alone() -> None:
     state = PartitionState(None)
-    transitions.announce(state, 1)
-    transitions.asked_for_run(state, NOW)
+    waiting.announce(state, 1)
+    waiting.asked_for_run(state, NOW)
     pending(state, 2, "u")
-    assert transitions.wave_to_report(state, FRESH, NOW, was_made=False) == (1, None)
+    assert waiting.wave_to_report(state, FRESH, NOW, was_made=False) == (1, None)
     merged = transitions.merge_loaded(state, PartitionState(None), 9)
     waves = (merged.pending, merged.pending_since_ms, merged.since_wave, merged.owed_wave)
     assert waves == ({MARK: Mark(2, 2)}, NOW, 2, 2)
@@ -459,23 +459,23 @@ def test_an_upstream_in_quiet_hours_holds_back_from_their_end_on() -> None:
     spec = replace(SPEC, upstreams=("a", "u"))
     state = PartitionState(None)
     pending(state, 1, "u")
-    assert transitions.upstream_settled(state, "u", None, 1, LATER, every_key=False)
-    assert not transitions.upstream_settled(state, "u", None, 1, LATER, every_key=False)
+    assert waiting.upstream_settled(state, "u", None, 1, LATER, every_key=False)
+    assert not waiting.upstream_settled(state, "u", None, 1, LATER, every_key=False)
     assert state.pending == {MARK: Mark(1, 1, LATER)}
     transitions.upstream_changed(state, Cause("a", None, 1), 2, NOW)
     assert decide(spec, state, DEFAULTS, LATER - 1) == Materialize(Reason.UPSTREAM_UPDATED)
     held = Wait(LATER + DEFAULTS.pending_limit_ms, Reason.UPSTREAM_PENDING)
     assert decide(spec, state, DEFAULTS, LATER) == held
     assert decide(spec, state, DEFAULTS, LATER + DEFAULTS.pending_limit_ms) == Materialize(Reason.UPSTREAM_UPDATED)
-    assert transitions.upstream_settled(state, "u", None, 1, every_key=False)
+    assert waiting.upstream_settled(state, "u", None, 1, every_key=False)
     assert decide(spec, state, DEFAULTS, LATER) == Materialize(Reason.UPSTREAM_UPDATED)
 
 
 def test_a_run_before_the_end_of_quiet_hours_forgets_no_upstream_that_is_made_after_it() -> None:
     state = PartitionState(None)
     pending(state, 1, "u", "v")
-    transitions.upstream_settled(state, "u", None, 1, LATER, every_key=False)
-    transitions.asked_for_run(state, NOW)
+    waiting.upstream_settled(state, "u", None, 1, LATER, every_key=False)
+    waiting.asked_for_run(state, NOW)
     assert state.pending == {MARK: Mark(1, 1, LATER)}
     assert (state.asked_wave, state.pending_since_ms) == (1, None)
 
@@ -483,7 +483,7 @@ def test_a_run_before_the_end_of_quiet_hours_forgets_no_upstream_that_is_made_af
 def test_a_new_announcement_counts_at_once_whatever_was_told_of_quiet_hours() -> None:
     state = PartitionState(None)
     pending(state, 1, "u")
-    transitions.upstream_settled(state, "u", None, 1, LATER, every_key=False)
+    waiting.upstream_settled(state, "u", None, 1, LATER, every_key=False)
     pending(state, 3, "u")
     assert state.pending == {MARK: Mark(1, 3)}
     assert state.pending_since_ms == NOW
@@ -492,25 +492,25 @@ def test_a_new_announcement_counts_at_once_whatever_was_told_of_quiet_hours() ->
 def test_marks_of_quiet_hours_are_not_forgotten_with_those_that_nobody_settled() -> None:
     state = PartitionState(None)
     pending(state, 1, "gone", "u")
-    transitions.upstream_settled(state, "u", None, 1, LATER, every_key=False)
-    transitions.upstream_pending(state, [("v", None)], 2, NOW + transitions.MARKS_LIVE_MS)
+    waiting.upstream_settled(state, "u", None, 1, LATER, every_key=False)
+    waiting.upstream_pending(state, [("v", None)], 2, NOW + waiting.MARKS_LIVE_MS)
     assert state.pending == {MARK: Mark(1, 1, LATER), ("v", None): Mark(2, 2)}
 
 
 def test_the_end_of_quiet_hours_is_told_and_passed_on_and_taken_back() -> None:
     quiet = PartitionState(None)
-    transitions.announce(quiet, 1)
+    waiting.announce(quiet, 1)
     waits = Wait(LATER, Reason.QUIET_HOURS)
-    assert transitions.wave_to_report(quiet, waits, NOW, was_made=False) == (1, LATER)
-    assert transitions.wave_to_report(quiet, waits, NOW, was_made=False) is None
+    assert waiting.wave_to_report(quiet, waits, NOW, was_made=False) == (1, LATER)
+    assert waiting.wave_to_report(quiet, waits, NOW, was_made=False) is None
     below = PartitionState(None)
     pending(below, 1, "u")
-    transitions.upstream_settled(below, "u", None, 1, LATER, every_key=False)
-    assert transitions.wave_to_report(below, FRESH, NOW, was_made=False) == (1, LATER)
-    assert transitions.wave_to_report(below, FRESH, LATER, was_made=False) is None, "the upstream is yet to be made"
-    assert transitions.wave_to_report(quiet, FRESH, LATER, was_made=False) == (1, None)
-    transitions.upstream_settled(below, "u", None, 1, every_key=False)
-    assert transitions.wave_to_report(below, FRESH, LATER, was_made=False) == (1, None)
+    waiting.upstream_settled(below, "u", None, 1, LATER, every_key=False)
+    assert waiting.wave_to_report(below, FRESH, NOW, was_made=False) == (1, LATER)
+    assert waiting.wave_to_report(below, FRESH, LATER, was_made=False) is None, "the upstream is yet to be made"
+    assert waiting.wave_to_report(quiet, FRESH, LATER, was_made=False) == (1, None)
+    waiting.upstream_settled(below, "u", None, 1, every_key=False)
+    assert waiting.wave_to_report(below, FRESH, LATER, was_made=False) == (1, None)
 
 
 # -- partitions that are waited for, and those that are passed over --------------------------------------------------

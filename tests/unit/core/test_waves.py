@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.core import transitions
+from actors.core import transitions, waiting
 from actors.core.backoff import BackoffPolicy, FailureBudget
 from actors.core.decide import Defaults, Materialize, Wait, decide
 from actors.core.graph import AssetSpec, AutoMaterialize, Graph, WorkflowSpec
@@ -327,12 +327,12 @@ class Service:
                 if transitions.run_ended(state, run_id, failure, None, pos):
                     self.look(asset_id)
             case Pending(wave=wave, marks=marks):
-                transitions.upstream_pending(state, marks, wave, self.now_ms)
+                waiting.upstream_pending(state, marks, wave, self.now_ms)
             case Changed(cause=cause, wave=wave):
                 transitions.upstream_changed(state, cause, wave, self.now_ms)
                 self.look(asset_id)
             case Settled(asset_id=upstream_id, wave=wave):
-                if transitions.upstream_settled(state, upstream_id, None, wave, every_key=False):
+                if waiting.upstream_settled(state, upstream_id, None, wave, every_key=False):
                     self.look(asset_id)
 
     def look(self, asset_id: str, *, was_made: bool = False) -> None:
@@ -342,11 +342,11 @@ class Service:
         self.wakes.pop(asset_id, None)
         self.wanted.pop(asset_id, None)
         if isinstance(decision, Materialize):
-            transitions.asked_for_run(state, self.now_ms)
+            waiting.asked_for_run(state, self.now_ms)
             self.wanted[asset_id] = (state.version, state.failures)
         elif isinstance(decision, Wait) and decision.until_ms is not None:
             self.wakes[asset_id] = decision.until_ms
-        report = transitions.wave_to_report(state, decision, self.now_ms, was_made=was_made)
+        report = waiting.wave_to_report(state, decision, self.now_ms, was_made=was_made)
         if report is not None:
             self.settled[asset_id].append(Settled(asset_id, report[0]))
 
