@@ -236,8 +236,12 @@ MUTATIONS = (
     ),
     Mutation(
         "L9",
-        "start by itself in quiet hours",
-        (Edit("actors/core/decide.py", "    if spec.auto.quiet_hours and (until", "    if False and (until"),),
+        "start by itself in quiet hours, by decision and at the claim",
+        (
+            Edit("actors/core/decide.py", "    if spec.auto.quiet_hours and (until", "    if False and (until"),
+            Edit("actors/catalog/gateway.py", "        if quiet := _quiet(", "        if False and _quiet("),
+            Edit("actors/catalog/gateway.py", "            return Paused(quiet)\n", "            return Paused(())\n"),
+        ),
     ),
     Mutation(
         "L10",

@@ -1,6 +1,7 @@
 """From a seed to a scenario: the graph and what happens. The policies of its assets are in `generator_policies.py`.
 
-To play something new: give `Asset` (or `Scenario`) a field, draw it here or there, and say its law in the oracle.
+To play something new: give `Asset` (or `Scenario`) a field, draw it here or there, and say its law in the oracle. Count
+`GENERATION` up and draw it from then on only: a draw more, and every seed of the generation before means another thing.
 """
 
 from __future__ import annotations

@@ -13,9 +13,22 @@ from tests.simulation.play import play
 
 pytestmark = pytest.mark.integration
 
-ONCE_BROKEN = ((1, 5_086), (1, 10_396), (1, 10_820), (1, 21_609), (1, 203_255))
+ONCE_BROKEN = (
+    (1, 5_086),
+    (1, 10_396),
+    (1, 10_820),
+    (1, 21_609),
+    (1, 203_255),
+    (2, 10_815),
+    (2, 12_389),
+    (2, 11_645),
+    (2, 20_330),
+    (2, 11_863),
+)
 """Generations and seeds that found defects: a slot that leaked, marks of one wave told apart, a want withdrawn by one
-that had been replaced, a run by hand left over from a removed workflow."""
+that had been replaced, a run by hand left over from a removed workflow; a want that waited for a slot until it was
+quiet (two), marks of upstreams that were followed no more (two), a want taken for the duplicate of a run that
+was over."""
 
 
 @pytest.mark.parametrize("first", range(0, 200, 20))
@@ -42,7 +55,7 @@ def test_former_scenarios_are_frozen() -> None:
     for generation, seed in ONCE_BROKEN:
         scenario = make_scenario(seed, generation)
         told.append("\n".join([*map(str, scenario.workflows), *map(str, scenario.actions)]))
-    assert hashlib.sha256("\n".join(told).encode()).hexdigest()[:16] == "f5289aa6217a9f12"
+    assert hashlib.sha256("\n".join(told).encode()).hexdigest()[:16] == "9bfb39113c24d4ba"
 
 
 def test_the_mutations_still_fit_the_code() -> None:
