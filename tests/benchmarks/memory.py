@@ -19,7 +19,7 @@ from actors.catalog.store import AssetRecord
 from actors.core.decide import Defaults
 from actors.core.freshness import Expiry, FreshnessPolicy
 from actors.core.graph import AssetSpec, AutoMaterialize
-from actors.core.state import Materialization
+from actors.core.state import Dismissal, Materialization
 from actors.interfaces.observers import FanOut
 from actors.messages import DumpAsset, Load, Reported, RunRequest
 from actors.runtime import Dispatcher, PooledActor, SystemClock, TimerThread
@@ -64,6 +64,9 @@ class NoCatalog:
         self._unexpected()
 
     def expire(self, asset_id: str, partition_key: str | None, version: int, expiry: Expiry) -> None:
+        self._unexpected()
+
+    def pass_over(self, asset_id: str, dismissals: Mapping[str, Dismissal]) -> None:
         self._unexpected()
 
 
