@@ -96,7 +96,7 @@ def wired(**groups: Any) -> Iterator[Wired]:
         logging = configure_logging("json", settings.log.level, stream=stack.enter_context(Path("/dev/null").open("w")))
         stack.callback(logging.stop)
         catalog = stack.enter_context(open_catalog(settings, service=True))
-        with patch("actors.system.LocalLauncher", NullLauncher):
+        with patch("actors.execution.engines.LocalLauncher", NullLauncher):
             service = Service(settings, catalog, give_up=_fail)
         launcher = service._launcher
         assert isinstance(launcher, NullLauncher)
