@@ -24,6 +24,7 @@ from actors.interfaces.commands.runs import audit, cancel, run, runs
 from actors.interfaces.commands.status import status
 from actors.interfaces.commands.trigger import trigger
 from actors.interfaces.commands.validate import validate
+from actors.interfaces.commands.worker import worker
 from actors.interfaces.commands.workflows import graph, put_workflow, remove_workflow, workflows
 from actors.interfaces.errors import explained
 from actors.interfaces.session import ConfigOption, config_files, settings_of
@@ -98,6 +99,7 @@ def _serve(ctx: typer.Context, config: Sequence[Path] | None) -> None:
 
 
 for _name, _command, _short in (
+    ("worker", worker, "Execute runs, on this machine, for a service."),
     ("status", status, "Show whether a service runs."),
     ("validate", validate, "Check definition files."),
     ("emit", emit, "Tell of something produced or expired."),

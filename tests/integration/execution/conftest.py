@@ -1,25 +1,38 @@
-"""Launchers under contract. A new kind of launcher joins by a factory in `LAUNCHERS`."""
+"""Launchers under contract. A new kind of launcher joins by an entry in `LAUNCHERS`."""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
+from redis import Redis
 
-from actors.catalog.store import Store
+from actors.catalog.store import RunStatus, Store
 from actors.execution.jobs import JobRegistry
 from actors.execution.launcher import RunLauncher
 from actors.execution.local import LocalLauncher
+from tests.integration.execution.celery_workers import CeleryStage
 from tests.integration.execution.workflows import JOBS_DIR
 
-LauncherFactory = Callable[[Store, JobRegistry], RunLauncher]
+LauncherFactory = Callable[[pytest.FixtureRequest, Store, JobRegistry], AbstractContextManager[RunLauncher]]
 
 
-def local(store: Store, jobs: JobRegistry) -> RunLauncher:
-    return LocalLauncher(store, jobs, max_runs=4, processes=2)
+@contextmanager
+def local(request: pytest.FixtureRequest, store: Store, jobs: JobRegistry) -> Iterator[RunLauncher]:
+    yield LocalLauncher(store, jobs, max_runs=4, processes=2)
 
 
-LAUNCHERS: dict[str, LauncherFactory] = {"local": local}
+@contextmanager
+def celery(request: pytest.FixtureRequest, store: Store, jobs: JobRegistry) -> Iterator[RunLauncher]:
+    """A worker process on the tests' server; it lives for the whole session, and is idle between two tests."""
+    stage: CeleryStage = request.getfixturevalue("shared_stage")
+    yield stage.launcher()
+    assert RunStatus.RUNNING not in {run.status for run in stage.store.active_runs()}, stage.logs
+
+
+LAUNCHERS: dict[str, LauncherFactory] = {"local": local, "celery": celery}
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +42,38 @@ def jobs() -> JobRegistry:
     return registry
 
 
+@pytest.fixture(scope="session")
+def shared_prefix() -> str:
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def shared_stage(
+    server_url: str, shared_prefix: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[CeleryStage]:
+    stage = CeleryStage(tmp_path_factory.mktemp("celery"), server_url, shared_prefix)
+    try:
+        stage.work()
+        yield stage
+    finally:
+        stage.close()
+
+
+@pytest.fixture
+def prefix(request: pytest.FixtureRequest, client: Redis, shared_prefix: str) -> Iterator[str]:
+    """What a test's own keys begin with. Those of the shared worker begin all alike, and are gone after each test."""
+    callspec = getattr(request.node, "callspec", None)
+    is_shared = callspec is not None and callspec.params.get("launcher") == "celery"
+    prefix = shared_prefix if is_shared else f"test-{uuid.uuid4().hex[:12]}"
+    yield prefix
+    for key in client.scan_iter(f"{prefix}:*", count=1000):
+        if not key.startswith(f"{prefix}:celery:"):
+            client.delete(key)
+
+
 @pytest.fixture(params=LAUNCHERS)
 def launcher(request: pytest.FixtureRequest, store: Store, jobs: JobRegistry) -> Iterator[RunLauncher]:
-    launcher = LAUNCHERS[request.param](store, jobs)
-    launcher.start()
-    yield launcher
-    launcher.stop(0)
+    with LAUNCHERS[request.param](request, store, jobs) as launcher:
+        launcher.start()
+        yield launcher
+        launcher.stop(0)

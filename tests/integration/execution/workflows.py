@@ -32,6 +32,7 @@ def submit(
     *,
     parameters: dict[str, Any] | None = None,
     partition_key: str | None = None,
+    trigger: dict[str, Any] | None = None,
 ) -> RunOrder:
     """Keep the definition, and claim and create a run of it as the enqueuer does."""
     store.put_workflow(definition, source="command", content_hash=definition.content_hash)
@@ -40,7 +41,7 @@ def submit(
         workflow_slug=definition.slug,
         partition_key=partition_key,
         parameters=parameters or {},
-        trigger={"type": "manual", "reason": "a test"},
+        trigger=trigger or {"type": "manual", "reason": "a test"},
         created_at_ms=now_ms(),
         limits=Limits(max_runs=1_000),
     )

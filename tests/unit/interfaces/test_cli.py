@@ -20,7 +20,7 @@ from actors.settings import SettingsError
 from tests.unit.interfaces.definitions import document
 
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-WITHOUT_JSON = {"serve", "cancel", "remove-workflow"}
+WITHOUT_JSON = {"serve", "worker", "cancel", "remove-workflow"}
 
 
 def _run(*args: str | Path) -> Any:
