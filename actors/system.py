@@ -178,6 +178,8 @@ class Service:
             self._stops = undo.pop_all()
 
     def stop(self) -> None:
+        # First, so that another leads at once: what is still on its way from here is refused.
+        self._leadership.stop()
         self._stops.close()
         _log.info("service.stopped", text="stopped")
 
@@ -256,10 +258,6 @@ class Service:
 
     def _take_over(self, term: int) -> None:
         try:
-            try:
-                self._sync_definitions()
-            except DirectoryUnreadable as error:
-                _log.error("definitions.not_read", reason=str(error), text=f"the definitions stay as they are: {error}")
             self._prepare_to_lead()
         except (CatalogUnavailable, Deposed) as error:
             self._stop_duties()
@@ -267,6 +265,12 @@ class Service:
             return
         self._acting_term = term
         self._actors.lead()
+        try:
+            # Not before: the actors know the definitions of the catalog, and what differs is news to them.
+            self._sync_definitions()
+        except (DirectoryUnreadable, CatalogUnavailable, Deposed) as error:
+            self._watch.look_again()
+            _log.error("definitions.not_read", reason=str(error), text=f"the definitions stay as they are: {error}")
 
     def _prepare_to_lead(self) -> None:
         """What a leader does before it acts."""

@@ -24,6 +24,8 @@ __all__ = ["DefinitionSync", "FolderWatch", "SyncReport"]
 
 Signature = tuple[tuple[str, int, int], ...]
 
+_UNSEEN: Final[Signature] = (("", -1, -1),)
+"""What no folder looks like."""
 _MOST_CPU: Final = 0.005
 """The share of one core that looking at a folder may take."""
 
@@ -101,6 +103,10 @@ class FolderWatch:
         """Watch this folder from now on; what is in it now counts as seen."""
         self._folder = folder
         self._seen = self._signature()
+
+    def look_again(self) -> None:
+        """Report at the next look, whether or not anything differs by then."""
+        self._seen = _UNSEEN
 
     def start(self) -> None:
         self._thread.start()
