@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_serializer, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from actors.core.backoff import BackoffPolicy, FailureBudget
 
@@ -21,6 +31,7 @@ __all__ = [
     "ExecutionSettings",
     "FailureBudgetSettings",
     "HistorySettings",
+    "HttpSettings",
     "LeadershipSettings",
     "LogSettings",
     "MetricsSettings",
@@ -275,6 +286,31 @@ class LogSettings(Group):
 class MetricsSettings(Group):
     port: Annotated[int, Field(ge=0, le=65_535)] = 0
     host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
+
+
+class HttpSettings(Group):
+    """The HTTP API. Tokens stay out of the repr and of dumps; `Settings.read_http_tokens` has them."""
+
+    port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
+    token_file: OptionalPath = None
+    token: Annotated[SecretStr, Field(strict=False, max_length=1_000)] = SecretStr("")
+    read_token: Annotated[SecretStr, Field(strict=False, max_length=1_000)] = SecretStr("")
+    requests_per_second: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = 100.0
+
+    @model_validator(mode="after")
+    def _one_token(self) -> Self:
+        if self.token_file is not None and self.token.get_secret_value():
+            raise ValueError("both token and token_file hold a token; keep one of them")
+        return self
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect. A name other than `localhost` may be anybody's."""
+        try:
+            return self.host == "localhost" or ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
 
 class SupervisionSettings(Group):

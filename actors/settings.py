@@ -8,9 +8,10 @@ path is relative to the file that sets it, in a variable to the working director
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +36,7 @@ from actors.setting_groups import (
     ExecutionSettings,
     FailureBudgetSettings,
     HistorySettings,
+    HttpSettings,
     LeadershipSettings,
     LogSettings,
     MetricsSettings,
@@ -49,21 +51,35 @@ from actors.setting_groups import (
     WorkerSettings,
 )
 
-__all__ = ["DEFAULT_FILE", "RedisSettings", "Settings", "SettingsError", "load_settings"]
+__all__ = ["DEFAULT_FILE", "HttpTokens", "RedisSettings", "Settings", "SettingsError", "load_settings"]
 
 # Beside the package in a checkout; an installed wheel has none, and the defaults below say the same.
 DEFAULT_FILE: Final = Path(__file__).resolve().parents[1] / "config" / "default.toml"
 _PREFIX: Final = "HEADWATER_"
 _FILES_VARIABLE: Final = "HEADWATER_CONFIG"
+# What RFC 6750 lets a bearer token be, and long enough not to be guessed.
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]{16,1000}=*", re.ASCII)
 # Tables with keys of the user's own.
 _TABLES: Final = (("concurrency", "workflows"), ("concurrency", "pools"), ("celery", "queues"))
-_PATHS: Final = (("data_dir",), ("workflows_dir",), ("jobs_dir",), ("redis", "password_file"))
+_PATHS: Final = (("data_dir",), ("workflows_dir",), ("jobs_dir",), ("redis", "password_file"), ("http", "token_file"))
 
 Key = tuple[str, ...]
 
 
 class SettingsError(ValueError):
     """The settings cannot be used: a line for each problem, with the file or variable, the key and the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTokens:
+    """What callers of the HTTP API show: `operator` may do everything, `read` may look. None: there is no such token."""
+
+    operator: str | None = field(default=None, repr=False)
+    read: str | None = field(default=None, repr=False)
+
+    @property
+    def has_any(self) -> bool:
+        return self.operator is not None or self.read is not None
 
 
 class Settings(BaseSettings):
@@ -93,6 +109,7 @@ class Settings(BaseSettings):
     leadership: LeadershipSettings = LeadershipSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
+    http: HttpSettings = HttpSettings()
     supervision: SupervisionSettings = SupervisionSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     control: ControlSettings = ControlSettings()
@@ -124,12 +141,29 @@ class Settings(BaseSettings):
             SettingsError: the file cannot be read, or is empty.
         """
         path = self.redis.password_file
-        if path is None:
-            return None
-        password = _read_text(path).rstrip("\r\n")
-        if not password:
-            raise SettingsError(f"{path}: the password file is empty; write the password into it")
-        return password
+        return None if path is None else _read_secret(path, "password")
+
+    def read_http_tokens(self) -> HttpTokens:
+        """The tokens of the HTTP API; that of an operator from `http.token_file` if there is one.
+
+        Raises:
+            SettingsError: the file cannot be read or is empty, both tokens are the same, a token cannot be sent in a
+                header, or there is none and others than this machine can connect.
+        """
+        http = self.http
+        told = http.token.get_secret_value() if http.token_file is None else _read_secret(http.token_file, "token")
+        tokens = HttpTokens(told or None, http.read_token.get_secret_value() or None)
+        for key, token in (("token", tokens.operator), ("read_token", tokens.read)):
+            if token is not None and not _TOKEN.fullmatch(token):
+                raise SettingsError(f"http.{key}: write 16 or more letters, digits and -._~+/= without spaces")
+        if tokens.operator is not None and tokens.operator == tokens.read:
+            raise SettingsError("http.read_token: it is the same as the token of operators; give it another")
+        if not tokens.has_any and not http.is_loopback:
+            raise SettingsError(
+                f"http.host: others can connect to {http.host}, so a token is required; name a file with one in "
+                "http.token_file, set HEADWATER_HTTP__TOKEN, or use 127.0.0.1"
+            )
+        return tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +198,13 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: the file cannot be read: {error}") from None
+
+
+def _read_secret(path: Path, what: str) -> str:
+    secret = _read_text(path).rstrip("\r\n")
+    if not secret:
+        raise SettingsError(f"{path}: the {what} file is empty; write the {what} into it")
+    return secret
 
 
 def _defaults() -> _Layer:
