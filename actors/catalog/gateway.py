@@ -147,6 +147,9 @@ class CatalogGateway:
         self._write((asset_id, partition_key), partial(self._expire, asset_id, partition_key, version, expiry))
 
     def pass_over(self, asset_id: str, dismissals: Mapping[str, Dismissal]) -> None:
+        with self._holding:
+            if not self._is_leading:
+                return  # whoever leads decides the same; later it might undo a resumption
         self._expiries.put(partial(self._pass_over, asset_id, dismissals))
 
     def _write(self, of: tuple[str, str | None], work: Callable[[], None]) -> None:
