@@ -2,7 +2,8 @@
 
 Layers, each over the one before it: `config/default.toml` < the files given, in order < `HEADWATER_*` variables. A
 variable names a key in capitals, with two underscores between a group and its key: `HEADWATER_REDIS__URL`. A relative
-path is relative to the file that sets it, in a variable to the working directory.
+path is relative to the file that sets it, in a variable to the working directory. An installed package has no
+`config/default.toml`; it has the same defaults, with `data`, `workflows` and `jobs` in the working directory.
 """
 
 from __future__ import annotations
@@ -208,7 +209,8 @@ def _read_secret(path: Path, what: str) -> str:
 
 
 def _defaults() -> _Layer:
-    if DEFAULT_FILE.is_file():
+    # Beside an installed package there may be a `config` of somebody else's.
+    if DEFAULT_FILE.is_file() and (DEFAULT_FILE.parents[1] / "run.py").is_file():
         return _read_file(DEFAULT_FILE)
     paths = {name: Settings.model_fields[name].default for name, *inner in _PATHS if not inner}
     return _Layer("defaults", Path.cwd(), paths)
