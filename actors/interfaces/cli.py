@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -32,8 +32,21 @@ from actors.interfaces.session import ConfigOption, config_files, settings_of
 __all__ = ["app", "main"]
 
 
+_INSTALLED: Final = "headwater"
+"""The name of the script that comes with an installation."""
+
+
 class _Commands(TyperGroup):
     """Says expected errors in few words on stderr; only a bug of ours ends in a traceback."""
+
+    def get_help(self, ctx: Any) -> str:
+        return _as_called(super().get_help(ctx)) or ""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            command.help = _as_called(command.help)
+        return command
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -48,6 +61,12 @@ class _Commands(TyperGroup):
             text, code = told
             print("\n".join(f"error: {line}" for line in text.splitlines()), file=sys.stderr)
             raise typer.Exit(code) from None
+
+
+def _as_called(text: str | None) -> str | None:
+    """Help that names the program as it was called: `headwater` where it is installed."""
+    is_installed = Path(sys.argv[0]).name == _INSTALLED
+    return text.replace("python run.py", _INSTALLED) if text and is_installed else text
 
 
 app = typer.Typer(
@@ -65,6 +84,11 @@ def start(ctx: typer.Context, config: ConfigOption = None) -> None:
     """Headwater keeps data assets fresh: it starts exactly the workflow runs that are needed.
 
     Without a command it serves.
+
+    Settings are read in layers, each over the one before it: the defaults; the files named by --config, or else by
+    HEADWATER_CONFIG; variables such as HEADWATER_REDIS__URL. In a checkout the defaults are config/default.toml. An
+    installed headwater has the same ones, but looks for workflows/ and jobs/, and keeps its data/, in the folder where
+    it is started; share/headwater/config in the installation has every key with a comment, and an example.
 
     \b
     Examples:
