@@ -1,0 +1,30 @@
+"""A short slice of the crash campaign, with a fixed seed; the long one is `python -m tests.crash --rounds 100`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.crash.__main__ import as_json
+from tests.crash.campaign import Campaign, Options
+from tests.crash.faults import Fault
+
+pytestmark = pytest.mark.integration
+
+SEED = 1099
+"""Draws a leader that hangs, dies and is cut off, a worker and a server that die, and a reset of connections."""
+
+
+def test_nothing_is_lost_and_nothing_done_twice() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="headwater-crash-"))
+    report = Campaign(Options(rounds=4, seed=SEED), folder, tell=print).run()
+    assert not report.broken, json.dumps(as_json(report), indent=2)
+    assert report.rounds == 4
+    # What silences the leader is done in any case; a worker may not be there at its moment.
+    assert {Fault.HANG_LEADER, Fault.KILL_LEADER, Fault.CUT_LEADER, Fault.KILL_SERVER} <= set(report.faults)
+    assert len(report.takeovers_ms) >= 2
+    assert report.runs_ended["succeeded"] > 50
+    assert not folder.exists()
