@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-from redis import ConnectionPool, Redis, SSLConnection
+from redis import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
-from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
+from redis.connection import AbstractConnection
+from redis.exceptions import AuthenticationError, BusyLoadingError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
@@ -18,11 +19,44 @@ from actors.catalog.store import CatalogUnavailable
 
 __all__ = ["connect", "safe_url", "server_errors", "server_of", "without_retry"]
 
-_SCHEMES: Final = ("redis", "rediss", "unix")
 _RETRIES: Final = 3
 _FIRST_WAIT_SECONDS: Final = 0.05
 _LONGEST_WAIT_SECONDS: Final = 1.0
 _HEALTH_CHECK_SECONDS: Final = 30
+
+
+class _ReplicaError(RedisConnectionError):
+    """The server takes no writes: it was demoted, and another has its place, maybe under the same address."""
+
+
+class _MasterOnly(AbstractConnection):
+    """Leaves a server that became a replica, so that whoever is behind the address now is dialed at the next try.
+
+    A connection that was open before a failover often leads to the former master still. (redis-py does the same for
+    the connections that Sentinel manages.)
+    """
+
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().read_response(*args, **options)
+        except ReadOnlyError as error:
+            self.disconnect()  # type: ignore[no-untyped-call]
+            raise _ReplicaError(str(error)) from error
+
+
+class _Tcp(_MasterOnly, Connection):
+    pass
+
+
+class _Tls(_MasterOnly, SSLConnection):
+    pass
+
+
+class _Unix(_MasterOnly, UnixDomainSocketConnection):
+    pass
+
+
+_CONNECTIONS: Final = {"redis": _Tcp, "rediss": _Tls, "unix": _Unix}
 
 
 def connect(url: str, *, password: str | None = None, socket_timeout_seconds: float = 5.0) -> Redis:
@@ -36,12 +70,13 @@ def connect(url: str, *, password: str | None = None, socket_timeout_seconds: fl
         ValueError: the URL's scheme is none of these; the text names the URL without its password.
     """
     scheme = urlsplit(url).scheme
-    if scheme not in _SCHEMES:
+    if scheme not in _CONNECTIONS:
         raise ValueError(f"store url {safe_url(url)!r} cannot be used; begin it with redis://, rediss:// or unix://")
     # from_url lets what stands in the URL win over what is given here.
     given = {} if password is None else {"password": password}
     return Redis.from_url(
         url,
+        connection_class=_CONNECTIONS[scheme],
         decode_responses=True,
         encoding_errors="surrogateescape",
         socket_timeout=socket_timeout_seconds,
@@ -94,6 +129,11 @@ def server_errors(server: str) -> Iterator[None]:
         raise CatalogUnavailable(f"{server} refused the login ({error}); check the store's password") from error
     except BusyLoadingError as error:
         raise CatalogUnavailable(f"{server} is still loading its data; try again in a moment") from error
+    except _ReplicaError as error:
+        raise CatalogUnavailable(
+            f"{server} is a replica and takes no writes ({error}); wait for the failover, or point the store's url at "
+            "the master"
+        ) from error
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         raise CatalogUnavailable(
             f"{server} cannot be reached ({error}); check that the server runs and that the store's url is right"

@@ -65,14 +65,20 @@ class ThreadLane:
 
     def _do(self, work: Callable[[], None]) -> None:
         wait_seconds = _FIRST_RETRY_SECONDS
+        is_unanswered = False
         while not self._is_stopping.is_set():
             try:
                 work()
             except CatalogUnavailable as error:
-                self._observer.catalog_unavailable(error=str(error))
+                if not is_unanswered:
+                    self._observer.catalog_unavailable(error=str(error))
+                is_unanswered = True
                 self._is_stopping.wait(wait_seconds)
                 wait_seconds = min(2 * wait_seconds, _LAST_RETRY_SECONDS)
             except Deposed:
                 return  # the actors that asked are about to be stopped
             else:
+                if is_unanswered:
+                    # The stream's reader may never have noticed: a server that refuses writes can still be read.
+                    self._observer.catalog_available()
                 return

@@ -57,7 +57,9 @@ class StreamListener:
     `on_events` gets events in order, some perhaps again; they are acknowledged when it returns. Of a materialization
     that an outsider reported, `check_key` raises ValueError if the asset has no such partition, and `upstreams_of`
     names what it is made from. `on_leading` is called when a reader that was told to lead has handed over all that the
-    stream held then; `on_missed` when entries were trimmed that it had not read.
+    stream held then; `on_available` when the server answers, at first and after each fault; `on_missed` when what was
+    believed may be wrong: entries were trimmed that it had not read, or another server answers, or the same one after a
+    restart, which may have forgotten what it had answered.
     """
 
     on_events: Callable[[Sequence[Entry]], None]
@@ -106,7 +108,8 @@ class StreamReader:
         self._leads_at: int | None = None
         self._read_up_to: int | None = None
         self._last_read_seconds = 0.0
-        self._available = True
+        self._available: bool | None = None
+        self._lineage: str | None = None
         self._log = structlog.get_logger(__name__)
         self._thread = threading.Thread(target=self._run, name="catalog-stream", daemon=True)
 
@@ -137,12 +140,18 @@ class StreamReader:
         while not self._stopping.is_set():
             try:
                 with server_errors(self._server):
+                    if self._lineage is None:
+                        self._look_for_another_server()
                     while not self._stopping.is_set():
                         self._turn()
-                        self._tell_available()
+                        if not self._available:
+                            self._tell_available()
+                            self._look_for_another_server()
                         wait_seconds = _FIRST_WAIT_SECONDS
             except CatalogUnavailable as error:
                 self._tell_unavailable(str(error))
+                # A connection may outlive a failover, and lead to the former master.
+                self._client.connection_pool.disconnect()
             except Deposed:
                 # Whoever leads now goes on from the cursor; this service will start anew.
                 self._is_leading = False
@@ -155,14 +164,13 @@ class StreamReader:
             wait_seconds = min(wait_seconds * 2, _LONGEST_WAIT_SECONDS)
 
     def _tell_unavailable(self, error: str) -> None:
-        if self._available:
+        if self._available is not False:
             self._available = False
             self._listener.on_unavailable(error)
 
     def _tell_available(self) -> None:
-        if not self._available:
-            self._available = True
-            self._listener.on_available()
+        self._available = True
+        self._listener.on_available()
 
     def _turn(self) -> None:
         """Read and hand over one batch, or wait for one."""
@@ -201,6 +209,23 @@ class StreamReader:
         self._read_up_to = cursor if self._read_up_to is None else min(cursor, self._read_up_to)
         self._last_read_seconds = time.monotonic()
         self._is_leading = True
+
+    def _look_for_another_server(self) -> None:
+        """After each fault: a server that was restarted, or a replica in the place of its master, may lack the last
+        writes that were answered, and give the numbers of lost versions and entries to others."""
+        try:
+            told: Any = self._client.info("server", "replication")
+        except ResponseError:
+            return  # it may not be asked
+        lineage = f"{told.get('run_id')} {told.get('master_replid')}"
+        before, self._lineage = self._lineage, lineage
+        if before not in (None, lineage):
+            self._log.warning(
+                "stream.server_changed",
+                server=self._server,
+                text=f"{self._server} was restarted, or another took its place; all is read anew",
+            )
+            self._listener.on_missed()
 
     def _look_for_gap(self) -> None:
         if not self._read_up_to or time.monotonic() - self._last_read_seconds < _SILENCE_SECONDS:
