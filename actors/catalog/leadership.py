@@ -33,6 +33,10 @@ _POLL_SECONDS: Final = 0.25
 """How often those who stand by look whether the lead was released; a lease that ends is known to the millisecond."""
 
 
+_PATIENCE_SECONDS: Final = 5.0
+"""The longest wait for an answer of the server; a stop waits for it too."""
+
+
 @dataclass(frozen=True, slots=True)
 class HeldByOther:
     """Another service leads, and its lease goes on for so long unless it is renewed."""
@@ -55,13 +59,13 @@ class Lease(Protocol):
 
 
 class RedisLease:
-    """The lease on the server; one connection of its own, whose timeout leaves time to try again.
+    """The lease on the server; connections of its own, whose timeout leaves time to try again.
 
     `sole` is for a service that knows by other means that it is alone: it takes the lead whatever the lease says.
     """
 
     def __init__(self, client: Redis, *, prefix: str, service_id: str, lease_seconds: float, sole: bool) -> None:
-        self._client = without_retry(client, socket_timeout_seconds=lease_seconds / _PARTS)
+        self._client = without_retry(client, socket_timeout_seconds=min(lease_seconds / _PARTS, _PATIENCE_SECONDS))
         self._scripts = Scripts(self._client, Keys(prefix))
         self._server = server_of(client)
         self._service_id = service_id
