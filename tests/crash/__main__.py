@@ -12,9 +12,11 @@ import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from tests.crash.campaign import Campaign, Options, Report
 from tests.crash.faults import Fault
+from tests.crash.house import Launcher
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="of what chance decides (default: a new one, which is told)")
     parser.add_argument("--per-second", type=float, default=20.0, help="productions of sources (default 20)")
     parser.add_argument("--rounds-per-house", type=int, default=10, help="then all begins anew (default 10)")
+    parser.add_argument(
+        "--launcher", choices=get_args(Launcher), default="local", help="who executes runs (default: the services)"
+    )
     parser.add_argument("--keep", action="store_true", help="keep logs and events also where all was well")
     parser.add_argument("--json", action="store_true", help="tell the result as JSON; progress goes to stderr")
     options = parser.parse_args(arguments)
@@ -36,9 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="headwater-crash-"))
     tell = partial(print, file=sys.stderr if options.json else sys.stdout, flush=True)
     tell(f"seed {seed}, in {folder}")
-    campaign = Campaign(
-        Options(options.rounds, seed, options.per_second, options.rounds_per_house, options.keep), folder, tell=tell
+    wanted = Options(
+        options.rounds,
+        seed,
+        per_second=options.per_second,
+        rounds_per_house=options.rounds_per_house,
+        launcher=options.launcher,
+        keep=options.keep,
     )
+    campaign = Campaign(wanted, folder, tell=tell)
     try:
         report = campaign.run()
     except BaseException:
@@ -53,7 +64,8 @@ def as_json(report: Report) -> dict[str, object]:
         "seed": report.seed,
         "rounds": report.rounds,
         "seconds": round(report.seconds, 1),
-        "faults": {fault.value: report.faults[fault] for fault in Fault},
+        "launcher": report.launcher,
+        "faults": {fault.value: report.faults[fault] for fault in Fault if fault in report.faults},
         "emitted": report.emitted,
         "events": report.events,
         "runs": report.runs,
@@ -73,7 +85,7 @@ def as_json(report: Report) -> dict[str, object]:
 
 def as_text(report: Report) -> str:
     told = as_json(report)
-    rows: list[tuple[str, object]] = [(fault.value, report.faults[fault]) for fault in Fault]
+    rows: list[tuple[str, object]] = [(fault.value, report.faults[fault]) for fault in Fault if fault in report.faults]
     rows += [("faults in all", report.faults.total()), ("rounds", report.rounds)]
     rows += [("seconds", told["seconds"]), ("productions outside", report.emitted)]
     rows += [("events", report.events), ("runs", report.runs)]

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from tests.crash.emitter import Emitter
 from tests.crash.faults import Fault, Injected, draw, inject
-from tests.crash.house import BUDGET, LEASE_SECONDS, House
+from tests.crash.house import BUDGET, LEASE_SECONDS, House, Launcher
 from tests.crash.lease_watch import LeaseWatch, Reign
 from tests.crash.oracle import Oracle
 from tests.crash.replay import Broken
@@ -27,6 +27,8 @@ _REST_SECONDS: Final = 40.0
 _LATE_SECONDS: Final = 8.0
 """What a busy machine may add to a takeover before the campaign goes on without it."""
 _LONGEST_REIGN_SECONDS: Final = 3.0
+_LONGEST_SILENCE_SECONDS: Final = 4.0
+"""Of a Celery worker: some of its runs are given up, others are not yet."""
 _LOOK_SECONDS: Final = 0.1
 
 
@@ -39,6 +41,7 @@ class Options:
     seed: int
     per_second: float = 20.0
     rounds_per_house: int = 10
+    launcher: Launcher = "local"
     keep: bool = False
 
 
@@ -51,6 +54,7 @@ class Report:
     """
 
     seed: int
+    launcher: Launcher
     rounds: int = 0
     seconds: float = 0.0
     faults: Counter[Fault] = field(default_factory=Counter)
@@ -78,7 +82,7 @@ class Campaign:
         self._folder = folder
         self._tell = tell
         self._began = time.monotonic()
-        self.report = Report(options.seed)
+        self.report = Report(options.seed, options.launcher)
 
     def run(self) -> Report:
         """Play every round, or up to the first that breaks something."""
@@ -95,7 +99,8 @@ class Campaign:
         return report
 
     def _play_house(self, rounds: range) -> None:
-        with _opened(self._folder / f"rounds-{rounds[0]}-{rounds[-1]}") as (house, watch):
+        folder = self._folder / f"rounds-{rounds[0]}-{rounds[-1]}"
+        with _opened(folder, self._options.launcher) as (house, watch):
             # Each round draws from a seed of its own, so a single one can be understood without those before it.
             emitter = Emitter(house.service.store, random.Random(f"{self._options.seed}/{rounds[0]}"), f"e{rounds[0]}")
             catalog = house.service.catalog
@@ -118,7 +123,7 @@ class Campaign:
         began = time.monotonic()
         told_before, runs_before = len(play.emitter.told), len(play.oracle.replay.runs)
         play.emitter.start(per_second=self._options.per_second)
-        injected = play.inject_all(draw(chance), chance, load_seconds=chance.uniform(1, 3))
+        injected = play.inject_all(draw(chance, self._options.launcher), chance, load_seconds=chance.uniform(1, 3))
         load_seconds, rest_began = 0.0, time.monotonic()
         try:
             broken = play.heal()
@@ -178,10 +183,12 @@ class _House:
                 injected.append(done)
         time.sleep(max(0.0, began + load_seconds - time.monotonic()))
         silenced = [each for each in injected if each.fault.takes_the_lead]
-        if silenced and any(each.is_able for each in self.house.processes):
+        if silenced and any(each.is_able for each in self.house.services):
             self.watch.after(silenced[-1].term, LEASE_SECONDS + _LATE_SECONDS)
             # The former leader comes back while the next one takes over, or when it has led for a while.
             time.sleep(chance.choice((0.0, chance.uniform(0, _LONGEST_REIGN_SECONDS))))
+        if any(each.fault.silences_worker for each in injected):
+            time.sleep(chance.uniform(0, _LONGEST_SILENCE_SECONDS))
         return injected
 
     def heal(self) -> list[Broken]:
@@ -234,8 +241,8 @@ class _House:
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[tuple[House, LeaseWatch]]:
-    house = House(folder)
+def _opened(folder: Path, launcher: Launcher) -> Iterator[tuple[House, LeaseWatch]]:
+    house = House(folder, launcher)
     try:
         house.open()
         watch = LeaseWatch(house.service.catalog.client, house.service.keys)

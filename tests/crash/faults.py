@@ -15,8 +15,9 @@ from redis.exceptions import RedisError
 
 from actors.catalog.connection import without_retry
 from actors.catalog.store import CatalogUnavailable
-from tests.crash.house import House, Process
+from tests.crash.house import House, Launcher
 from tests.crash.lease_watch import LeaseWatch
+from tests.crash.processes import Process
 from tests.integration.service.driver import now_ms
 
 __all__ = ["Fault", "Injected", "draw", "inject"]
@@ -27,7 +28,7 @@ _LONGEST_DOWN_SECONDS: Final = 1.0
 class Fault(StrEnum):
     KILL_LEADER = "kill -9 of the leader"
     KILL_STANDBY = "kill -9 of the standby"
-    KILL_WORKER = "kill -9 of a worker process"
+    KILL_JOB_PROCESS = "kill -9 of a process that executes jobs"
     KILL_SERVER = "kill -9 of the server"
     HANG_LEADER = "the leader hangs past its lease"
     CUT_LEADER = "the leader's line swallows all"
@@ -35,6 +36,15 @@ class Fault(StrEnum):
     FLUSH_SCRIPTS = "the server forgets its scripts"
     RESTART_LEADER = "clean restart of the leader"
     RESTART_STANDBY = "clean restart of the standby"
+    KILL_CELERY = "kill -9 of a Celery worker"
+    HANG_CELERY = "a Celery worker hangs past its runs' leases"
+    CUT_CELERY = "a Celery worker's line swallows all"
+    RESTART_CELERY = "clean restart of a Celery worker"
+
+    @property
+    def silences_worker(self) -> bool:
+        """Whether a Celery worker lives on without being heard."""
+        return self in (Fault.HANG_CELERY, Fault.CUT_CELERY)
 
     @property
     def takes_the_lead(self) -> bool:
@@ -42,6 +52,7 @@ class Fault(StrEnum):
         return self in (Fault.KILL_LEADER, Fault.HANG_LEADER, Fault.CUT_LEADER)
 
 
+_OF_CELERY: Final = (Fault.KILL_CELERY, Fault.HANG_CELERY, Fault.CUT_CELERY, Fault.RESTART_CELERY)
 _OF_THE_ONE_LEFT: Final = {Fault.KILL_LEADER: Fault.KILL_STANDBY, Fault.RESTART_LEADER: Fault.RESTART_STANDBY}
 
 
@@ -55,9 +66,10 @@ class Injected:
     has_standby: bool
 
 
-def draw(chance: random.Random) -> list[Fault]:
+def draw(chance: random.Random, launcher: Launcher) -> list[Fault]:
     """One or two faults of different kinds."""
-    return chance.sample(list(Fault), chance.choice((1, 1, 2)))
+    kinds = [fault for fault in Fault if launcher == "celery" or fault not in _OF_CELERY]
+    return chance.sample(kinds, chance.choice((1, 1, 2)))
 
 
 def inject(fault: Fault, house: House, watch: LeaseWatch, chance: random.Random) -> Injected | None:
@@ -66,7 +78,7 @@ def inject(fault: Fault, house: House, watch: LeaseWatch, chance: random.Random)
     What is meant for the leader strikes the one that is left when nobody leads: then it is told as what it was.
     """
     leader = _leader(house)
-    left = [each for each in house.processes if each.is_able and each is not leader]
+    left = [each for each in house.services if each.is_able and each is not leader]
     if leader is None and fault in _OF_THE_ONE_LEFT:
         fault = _OF_THE_ONE_LEFT[fault]
     injected = Injected(fault, now_ms(), watch.term, has_standby=bool(left) and house.server.is_up)
@@ -79,9 +91,15 @@ def inject(fault: Fault, house: House, watch: LeaseWatch, chance: random.Random)
         case Fault.FLUSH_SCRIPTS:
             is_done = _flush_scripts(house)
         case Fault.KILL_STANDBY | Fault.RESTART_STANDBY:
-            is_done = bool(left) and _strike(fault, left[0], chance)
+            is_done = bool(left) and _strike(fault, left[0])
+        case Fault.KILL_CELERY | Fault.HANG_CELERY | Fault.CUT_CELERY | Fault.RESTART_CELERY:
+            workers = [each for each in house.workers if each.is_able]
+            is_done = bool(workers) and _strike(fault, chance.choice(workers))
+        case Fault.KILL_JOB_PROCESS:
+            executing = [each for each in house.workers or house.services if each.is_able]
+            is_done = any(_kill_job_process(each, chance) for each in chance.sample(executing, len(executing)))
         case _:
-            is_done = leader is not None and _strike(fault, leader, chance)
+            is_done = leader is not None and _strike(fault, leader)
     return injected if is_done else None
 
 
@@ -93,29 +111,29 @@ def _leader(house: House) -> Process | None:
     return None
 
 
-def _strike(fault: Fault, process: Process, chance: random.Random) -> bool:
+def _strike(fault: Fault, process: Process) -> bool:
     match fault:
-        case Fault.KILL_LEADER | Fault.KILL_STANDBY:
+        case Fault.KILL_LEADER | Fault.KILL_STANDBY | Fault.KILL_CELERY:
             process.kill()
-        case Fault.RESTART_LEADER | Fault.RESTART_STANDBY:
+        case Fault.RESTART_LEADER | Fault.RESTART_STANDBY | Fault.RESTART_CELERY:
             process.terminate()
-        case Fault.HANG_LEADER:
+        case Fault.HANG_LEADER | Fault.HANG_CELERY:
             process.hang()
-        case Fault.CUT_LEADER:
+        case Fault.CUT_LEADER | Fault.CUT_CELERY:
             process.line.cut()
         case Fault.RESET_LEADER:
             process.line.reset()
-        case Fault.KILL_WORKER:
-            return _kill_worker(process, chance)
+        case _:
+            raise AssertionError(f"{fault} is not done to one process")
     return True
 
 
-def _kill_worker(process: Process, chance: random.Random) -> bool:
-    workers = process.workers()
-    if not workers:
+def _kill_job_process(process: Process, chance: random.Random) -> bool:
+    pids = process.job_processes()
+    if not pids:
         return False
     with contextlib.suppress(ProcessLookupError):  # it has just been replaced
-        os.kill(chance.choice(workers), signal.SIGKILL)
+        os.kill(chance.choice(pids), signal.SIGKILL)
     return True
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.crash.__main__ import as_json
 from tests.crash.campaign import Campaign, Options
 from tests.crash.faults import Fault
+from tests.crash.mutations import MUTATIONS, ROOT
 
 pytestmark = pytest.mark.integration
 
@@ -28,3 +29,8 @@ def test_nothing_is_lost_and_nothing_done_twice() -> None:
     assert len(report.takeovers_ms) >= 2
     assert report.runs_ended["succeeded"] > 50
     assert not folder.exists()
+
+
+def test_the_mutations_still_fit_the_code() -> None:
+    for mutation in MUTATIONS:
+        assert (ROOT / mutation.edit.file).read_text().count(mutation.edit.old) == 1, mutation.name
