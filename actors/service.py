@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -26,12 +26,16 @@ from actors.execution.engines import make_engine
 from actors.execution.jobs import JobRegistry
 from actors.execution.reaper import Reaper
 from actors.interfaces.health import Role
+from actors.interfaces.http.decisions import DecisionFeed
 from actors.interfaces.log_observer import LogObserver
 from actors.interfaces.metrics import MetricsObserver, start_metrics_server
 from actors.interfaces.observers import FanOut
 from actors.observer import Observer
 from actors.runtime import SystemClock
 from actors.settings import Settings
+
+if TYPE_CHECKING:
+    from actors.interfaces.http.server import HttpServer
 
 __all__ = ["Service"]
 
@@ -85,8 +89,10 @@ class Service:
         )
         self._leader_store = catalog.store.fenced_by(self._leadership)
         self._metrics = CollectorRegistry()
+        self._decisions = DecisionFeed(leads=self._leadership.leads, now_ms=self._clock.now_ms)
         self._observer: Observer = FanOut(
             [
+                *([self._decisions] if settings.http.port else []),
                 LogObserver(leads=self._leadership.leads),
                 MetricsObserver(
                     self._metrics,
@@ -166,6 +172,8 @@ class Service:
         if settings.metrics.port:
             metrics = start_metrics_server(settings.metrics.host, settings.metrics.port, self._metrics, self._role)
             undo.callback(metrics.stop)
+        if settings.http.port:
+            undo.callback(self._start_http().stop)
         # Before the first reading, so that what changes during the start is seen later.
         self._watch.look_at(settings.workflows_dir)
         undo.callback(self._stop_launcher)
@@ -318,6 +326,19 @@ class Service:
 
     def _answer(self, op: str, args: JsonObject) -> Json:
         return self._actors.operations.handle(op, args)
+
+    def _start_http(self) -> HttpServer:
+        # Whoever does not serve it need not load it.
+        from actors.interfaces.http.server import start_http_server
+
+        return start_http_server(
+            self._catalog,
+            settings=lambda: self._settings,
+            ask=self._answer,
+            role=self._role,
+            metrics=self._metrics,
+            decisions=self._decisions,
+        )
 
     def _sync_definitions(self) -> None:
         if not self._leadership.leads():

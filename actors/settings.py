@@ -12,7 +12,8 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as data_field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -73,10 +74,10 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class HttpTokens:
-    """What callers of the HTTP API show: `operator` may do everything, `read` may look. None: there is no such token."""
+    """What callers of the HTTP API show: `operator` may do everything, `read` may look. None: there is none."""
 
-    operator: str | None = field(default=None, repr=False)
-    read: str | None = field(default=None, repr=False)
+    operator: str | None = data_field(default=None, repr=False)
+    read: str | None = data_field(default=None, repr=False)
 
     @property
     def has_any(self) -> bool:
