@@ -28,17 +28,8 @@ class Installation:
     prefix: Path
 
     @property
-    def python(self) -> Path:
-        return self.prefix / "bin" / "python"
-
-    @property
     def program(self) -> Path:
         return self.prefix / "bin" / "headwater"
-
-    @property
-    def site_packages(self) -> Path:
-        (found,) = (self.prefix / "lib").glob("python*/site-packages")
-        return found
 
     def run(self, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         """The program, in a folder that is not the checkout."""
@@ -89,6 +80,10 @@ def _install(place: Path) -> None:
     # What it depends on is here already. Of a folder that is named so, the .pth files are not read: an editable
     # installation of the checkout stays out of sight.
     (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    # Another package may have put a folder of this name beside ours; it is none of our business.
+    foreign = site_packages / "config"
+    foreign.mkdir()
+    (foreign / "default.toml").write_text("not_ours = true\n")
     (wheel,) = (place / "dist").glob("*.whl")
     pip = [sys.executable, "-m", "pip", "--python", str(venv), "--disable-pip-version-check"]
     _call([*pip, "install", "--quiet", "--no-deps", "--no-index", "--force-reinstall", str(wheel)], cwd=place)

@@ -92,10 +92,6 @@ def test_the_example_that_comes_with_it_is_valid(installation: Installation, tmp
 def test_a_service_makes_what_is_missing_in_the_folder_where_it_is_started(
     installation: Installation, tmp_path: Path
 ) -> None:
-    # Another package may have put a folder of this name beside ours.
-    foreign = installation.site_packages / "config"
-    foreign.mkdir(exist_ok=True)
-    (foreign / "default.toml").write_text("not_ours = true\n")
     write_pipeline(tmp_path)
 
     with service(installation, tmp_path) as process:
