@@ -26,7 +26,6 @@ from actors.catalog.lanes import ThreadLane
 from actors.catalog.news import news_of
 from actors.catalog.scripts import Fence
 from actors.catalog.stream import Entry, StreamListener, StreamReader
-from actors.core.decide import Defaults
 from actors.core.graph import AssetSpec
 from actors.core.run_queue import Capacity
 from actors.enqueuer import EnqueuerActor
@@ -96,7 +95,7 @@ class ActorSystem:
             timers=self._timers,
             catalog=self._gateway,
             observer=outside.observer,
-            defaults=_defaults(settings),
+            defaults=settings.defaults(),
             new_run_id=lambda: f"run-{uuid.uuid4().hex}",
             outage_ms=outside.catalog.control.silent_ms(),
         )
@@ -157,7 +156,7 @@ class ActorSystem:
     def reload(self, settings: Settings) -> None:
         """Take over new limits and policies."""
         self._settings = settings
-        before, self._around.defaults = self._around.defaults, _defaults(settings)
+        before, self._around.defaults = self._around.defaults, settings.defaults()
         registry = self._around.links.registry
         if self._around.defaults != before and registry is not None:
             # What waits by the former policies decides again; what is being restarted knows the new ones.
@@ -285,14 +284,6 @@ def _collector_at_rest() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
-
-
-def _defaults(settings: Settings) -> Defaults:
-    return Defaults(
-        backoff=settings.backoff_policy(),
-        budget=settings.budget_policy(),
-        catch_up_after_ms=int(settings.catch_up.after_seconds * 1000),
-    )
 
 
 def _capacity(settings: Settings) -> Capacity:

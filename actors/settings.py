@@ -27,7 +27,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as UndecodableVariable
 
-from actors.core.backoff import BackoffPolicy, FailureBudget
+from actors.core.decide import Defaults
 from actors.setting_groups import (
     BackoffSettings,
     CatchUpSettings,
@@ -128,13 +128,13 @@ class Settings(BaseSettings):
         """Only what is passed in: `load_settings` reads the layers, to be able to say where a bad value is from."""
         return (init_settings,)
 
-    def backoff_policy(self) -> BackoffPolicy:
-        """The backoff of assets that declare none."""
-        return self.backoff.to_policy()
-
-    def budget_policy(self) -> FailureBudget:
-        """The failure budget of assets that declare none."""
-        return self.failure_budget.to_policy()
+    def defaults(self) -> Defaults:
+        """The policies of assets that declare none."""
+        return Defaults(
+            backoff=self.backoff.to_policy(),
+            budget=self.failure_budget.to_policy(),
+            catch_up_after_ms=int(self.catch_up.after_seconds * 1000),
+        )
 
     def read_redis_password(self) -> str | None:
         """The content of `redis.password_file` without its line end; None if there is no such setting.

@@ -82,10 +82,12 @@ def make_plan(
     horizon_ms: int,
     is_service_running: bool,
     most_runs: int,
+    silent_ms: int = 0,
 ) -> Plan:
     """Let the real actors go on from a snapshot of the catalog, after these events, for `horizon_ms`.
 
-    Without a running service the plan is that of one that starts now. The snapshot is not changed.
+    Without a running service the plan is that of one that starts now, after none has led for `silent_ms`. The
+    snapshot is not changed.
 
     Raises:
         NothingToExpire: there is nothing to expire in one of the events.
@@ -110,7 +112,7 @@ def make_plan(
     else:
         lost = runs.end_orphans()
     before = runs.ends_at()
-    rehearsal = Rehearsal(store, runs, clock, policies)
+    rehearsal = Rehearsal(store, runs, clock, policies, outage_ms=0 if is_service_running else silent_ms)
     graph = _graph(snapshot)
     try:
         # The actors first come to where those of a running service are, then hear the news.

@@ -123,7 +123,9 @@ class _Listener:
 class Rehearsal:
     """Starts the actors; time passes when it is told to."""
 
-    def __init__(self, store: MemoryStore, runs: RehearsedRuns, clock: VirtualClock, policies: Policies) -> None:
+    def __init__(
+        self, store: MemoryStore, runs: RehearsedRuns, clock: VirtualClock, policies: Policies, *, outage_ms: int = 0
+    ) -> None:
         self._store = store
         self._runs = runs
         self._clock = clock
@@ -141,6 +143,7 @@ class Rehearsal:
             observer=self._listener,
             defaults=policies.defaults,
             new_run_id=self._new_run_id,
+            outage_ms=outage_ms,
         )
         self._enqueuer = self._dispatcher.spawn(EnqueuerActor, self._around, policies.capacity, policies.aging_ms)
         self._around.links.enqueuer = self._enqueuer

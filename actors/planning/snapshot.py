@@ -10,6 +10,9 @@ from statistics import median_low
 from actors.catalog.definitions import WorkflowDefinition
 from actors.catalog.gateway import HISTORY_READ
 from actors.catalog.store import AssetRecord, HistoryEntry, RunRecord, RunStatus, Store
+from actors.core.graph import WorkflowSpec
+from actors.core.mappings import is_by_production
+from actors.core.partitions import Partitioning
 from actors.core.pauses import Pause
 
 __all__ = ["ASSUMED_MS", "RunTime", "Snapshot", "read_snapshot", "run_times"]
@@ -32,8 +35,8 @@ class RunTime:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """`runs` are those that are active or queued; `histories` are of upstreams that have no partitions themselves, as
-    their times may say which windows below they concern. `is_moving`: events came while it was read, each time."""
+    """`runs` are those that are active or queued; `histories` are of upstreams whose times of production say
+    which windows below they concern. `is_moving`: events came while it was read, each time."""
 
     workflows: tuple[WorkflowDefinition, ...]
     assets: Mapping[str, AssetRecord]
@@ -61,6 +64,22 @@ def read_snapshot(store: Store, now_ms: int) -> Snapshot:
     raise AssertionError("the last try always has an answer")
 
 
+def _by_production(specs: Sequence[WorkflowSpec]) -> set[str]:
+    """The upstreams of which it is the time of production that says which windows below they concern."""
+    kinds: dict[str, Partitioning | None] = {}
+    for workflow in specs:
+        for asset_id, partitioning in workflow.consumed.items():
+            kinds[asset_id] = kinds.get(asset_id) or partitioning
+    kinds |= {asset.asset_id: asset.partitioning for workflow in specs for asset in workflow.assets}
+    return {
+        upstream_id
+        for workflow in specs
+        for asset in workflow.assets
+        for upstream_id in asset.considered
+        if is_by_production(kinds.get(upstream_id), asset.partitioning, asset.mapping_of(upstream_id))
+    }
+
+
 def run_times(runs: Iterable[RunRecord]) -> dict[str, RunTime]:
     """The median duration of the first `SAMPLES` runs of each workflow, which come newest first."""
     taken: defaultdict[str, list[int]] = defaultdict(list)
@@ -77,11 +96,10 @@ def _read(store: Store, now_ms: int, *, is_last: bool) -> Snapshot | None:
     run_ids = [run.run_id for run in store.active_runs()]
     records = (*(store.run(run_id) for run_id in run_ids), *store.queued_runs())
     specs = [definition.to_spec() for definition in workflows]
-    partitioned = {asset.asset_id for w in specs for asset in w.assets if asset.partitioning is not None}
     consumed = {asset_id for w in specs for asset_id in w.consumed}
     named = {asset.asset_id for w in specs for asset in w.assets}
     assets = store.read_assets(sorted({*store.asset_ids(), *named, *consumed}))
-    histories = {a: store.history(a, limit=HISTORY_READ) for a in sorted(consumed - partitioned)}
+    histories = {a: store.history(a, limit=HISTORY_READ) for a in sorted(_by_production(specs))}
     pauses = store.pauses(now_ms)
     times = run_times(store.runs(status=RunStatus.SUCCEEDED, limit=RUNS_READ))
     is_moving = store.position() != pos

@@ -301,9 +301,9 @@ class TestSecrets:
 
 def test_policies_for_core() -> None:
     found = load(BACKOFF__BASE_MS="5", BACKOFF__MAX_MS="50", FAILURE_BUDGET__FAILURES="2")
-    assert found.backoff_policy() == BackoffPolicy(5, 50, 2.0, jitter=True)
-    assert found.budget_policy() == FailureBudget(2, None)
-    assert load(FAILURE_BUDGET__COOL_OFF_MS="7").budget_policy() == FailureBudget(5, 7)
+    assert found.defaults().backoff == BackoffPolicy(5, 50, 2.0, jitter=True)
+    assert found.defaults().budget == FailureBudget(2, None)
+    assert load(FAILURE_BUDGET__COOL_OFF_MS="7").defaults().budget == FailureBudget(5, 7)
 
 
 def test_variables_cannot_open_a_table_inside_a_name() -> None:

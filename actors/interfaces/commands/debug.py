@@ -13,7 +13,6 @@ from rich.text import Text
 from actors.catalog.control import ServiceNotRunning
 from actors.catalog.store import Json, JsonObject
 from actors.catalog.timestamps import parse_iso_ms
-from actors.core.decide import Defaults
 from actors.interfaces.commands.assets import check_known
 from actors.interfaces.debug_view import asset_lines
 from actors.interfaces.dump import asset_json
@@ -97,7 +96,7 @@ def _from_catalog(session: Session, asset_id: str | None) -> list[JsonObject]:
     store, settings = session.catalog.store, session.settings
     graph, _ = graph_of(store.workflows())
     wanted = [asset_id] if asset_id is not None else sorted({*graph.assets, *store.asset_ids()})
-    defaults = Defaults(backoff=settings.backoff_policy(), budget=settings.budget_policy())
+    defaults = settings.defaults()
     dumps = dump_assets(store, graph, wanted, defaults, time.time_ns() // 1_000_000)
     return [asset_json(dump) for dump in dumps]
 

@@ -10,7 +10,6 @@ import typer
 
 from actors.catalog.control import ServiceNotRunning
 from actors.catalog.store import AssetRecord, Json, JsonObject, Store
-from actors.core.decide import Defaults
 from actors.core.graph import Graph
 from actors.core.run_queue import Capacity
 from actors.interfaces.commands.assets import check_known
@@ -84,7 +83,7 @@ def _explain_asset(session: Session, asset_id: str, partition_key: str | None) -
     graph, _ = graph_of(store.workflows())
     node = graph.node(asset_id)
     spec = node.spec if node is not None else None
-    defaults = Defaults(backoff=settings.backoff_policy(), budget=settings.budget_policy())
+    defaults = settings.defaults()
     asset, queue = _from_service(session, asset_id, graph) if spec is not None else (None, None)
     is_live = asset is not None
     if asset is None:

@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 import structlog
 import typer
 
-from actors.core.decide import Defaults
 from actors.core.graph import Graph
 from actors.core.run_queue import Capacity
 from actors.interfaces.commands.emit import check_key
@@ -63,6 +62,7 @@ def plan(
     with open_session(ctx, config) as session:
         store, settings = session.catalog.store, session.settings
         is_service_running = session.catalog.control.is_service_running()
+        silent_ms = session.catalog.control.silent_ms()
         now_ms = time.time_ns() // 1_000_000
         snapshot = read_snapshot(store, now_ms)
     graph, _ = graph_of(snapshot.workflows)
@@ -80,6 +80,7 @@ def plan(
                 horizon_ms=int(minutes * _MINUTE_MS),
                 is_service_running=is_service_running,
                 most_runs=limit,
+                silent_ms=silent_ms,
             )
     except NothingToExpire as error:
         raise refused(str(error)) from None
@@ -123,7 +124,7 @@ def _policies(settings: Settings) -> Policies:
     """As the service reads them at its start."""
     concurrency = settings.concurrency
     return Policies(
-        Defaults(backoff=settings.backoff_policy(), budget=settings.budget_policy()),
+        settings.defaults(),
         Capacity(concurrency.max_runs, dict(concurrency.workflows), dict(concurrency.pools)),
         concurrency.aging_ms,
     )

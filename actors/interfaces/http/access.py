@@ -45,7 +45,7 @@ class ServiceAccess:
     @property
     def defaults(self) -> Defaults:
         settings = self.settings()
-        return Defaults(backoff=settings.backoff_policy(), budget=settings.budget_policy())
+        return settings.defaults()
 
     def require_actors(self) -> None:
         """Go on only where the actors act.

@@ -27,6 +27,7 @@ def make(settings: Settings, request: PlanRequest) -> JsonObject:
     """Read the catalog and plan; in the process of its own."""
     with open_catalog(settings) as catalog:
         is_service_running = catalog.control.is_service_running()
+        silent_ms = catalog.control.silent_ms()
         snapshot = read_snapshot(catalog.store, request.now_ms)
     plan = make_plan(
         snapshot,
@@ -36,6 +37,7 @@ def make(settings: Settings, request: PlanRequest) -> JsonObject:
         horizon_ms=request.horizon_ms,
         is_service_running=is_service_running,
         most_runs=request.most_runs,
+        silent_ms=silent_ms,
     )
     notes = plan_notes(plan, is_service_running=is_service_running, limit=request.most_runs)
     return plan_json(plan, notes, is_service_running=is_service_running)

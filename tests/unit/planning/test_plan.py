@@ -205,3 +205,18 @@ def test_a_workflow_that_closes_a_circle_is_left_out_and_named() -> None:
 )
 def test_the_partition_is_what_follows_a_known_asset(text: str, found: tuple[str, str | None]) -> None:
     assert named_partition("--produced", text, {"a", "mail@host", "mail"}) == found
+
+
+@pytest.mark.parametrize(
+    ("is_running", "silent_ms", "hours"),
+    [(True, 7_200_000, ["T10", "T11"]), (False, 7_200_000, ["T11"]), (False, 60_000, ["T10", "T11"])],
+)
+def test_a_service_that_starts_after_a_long_outage_passes_older_windows_over(
+    is_running: bool, silent_ms: int, hours: list[str]
+) -> None:
+    hourly = {"type": "timeWindow", "granularity": "hour"}
+    source = definition("make-a", "a", partitioning=hourly)
+    below = definition("make-b", "b", "a", partitioning=hourly, autoMaterialize={"onUpstreamUpdate": True})
+    a = AssetRecord(latest={"2026-03-01T10": made(1), "2026-03-01T11": made(2)}, counter=2)
+    plan = planned([source, below], assets={"a": a}, is_service_running=is_running, silent_ms=silent_ms)
+    assert sorted(str(start.run.partition_key)[-3:] for start in plan.starts) == hours

@@ -53,6 +53,7 @@ def planned(
     is_service_running: bool = True,
     most_runs: int = 500,
     pauses: Mapping[str, Pause] | None = None,
+    silent_ms: int = 0,
 ) -> Plan:
     return make_plan(
         Snapshot(tuple(workflows), assets or {}, tuple(runs), run_times or {}, 7, is_moving=False, pauses=pauses or {}),
@@ -66,6 +67,7 @@ def planned(
         horizon_ms=int(minutes * MINUTE),
         is_service_running=is_service_running,
         most_runs=most_runs,
+        silent_ms=silent_ms,
     )
 
 
