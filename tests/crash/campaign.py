@@ -210,7 +210,7 @@ class _House:
 
     def takeovers(self, injected: list[Injected]) -> Iterator[tuple[Injected, Reign]]:
         """Of each silence of a leader the reign that ended it, where nothing else kept the other from leading."""
-        disturbs = (Fault.KILL_SERVER, Fault.KILL_STANDBY, Fault.RESTART_STANDBY)
+        disturbs = (Fault.KILL_SERVER, Fault.HANG_SERVER, Fault.KILL_STANDBY, Fault.RESTART_STANDBY)
         if not any(each.fault in disturbs for each in injected):
             yield from self._reigns([each for each in injected if each.fault.takes_the_lead])
 

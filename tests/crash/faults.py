@@ -23,6 +23,8 @@ from tests.integration.service.driver import now_ms
 __all__ = ["Fault", "Injected", "draw", "inject"]
 
 _LONGEST_DOWN_SECONDS: Final = 1.0
+_LONGEST_HANG_SECONDS: Final = 3.0
+"""Longer than a lease, and than a client waits for an answer."""
 
 
 class Fault(StrEnum):
@@ -30,8 +32,10 @@ class Fault(StrEnum):
     KILL_STANDBY = "kill -9 of the standby"
     KILL_JOB_PROCESS = "kill -9 of a process that executes jobs"
     KILL_SERVER = "kill -9 of the server"
+    HANG_SERVER = "the server hangs"
     HANG_LEADER = "the leader hangs past its lease"
     CUT_LEADER = "the leader's line swallows all"
+    HOLD_LEADER = "the leader's line delivers late"
     RESET_LEADER = "the leader's connections are reset"
     FLUSH_SCRIPTS = "the server forgets its scripts"
     RESTART_LEADER = "clean restart of the leader"
@@ -49,7 +53,7 @@ class Fault(StrEnum):
     @property
     def takes_the_lead(self) -> bool:
         """Whether the leader dies or falls silent by it, so that the standby has to find out."""
-        return self in (Fault.KILL_LEADER, Fault.HANG_LEADER, Fault.CUT_LEADER)
+        return self in (Fault.KILL_LEADER, Fault.HANG_LEADER, Fault.CUT_LEADER, Fault.HOLD_LEADER)
 
 
 _OF_CELERY: Final = (Fault.KILL_CELERY, Fault.HANG_CELERY, Fault.CUT_CELERY, Fault.RESTART_CELERY)
@@ -88,6 +92,9 @@ def inject(fault: Fault, house: House, watch: LeaseWatch, chance: random.Random)
             time.sleep(chance.uniform(0, _LONGEST_DOWN_SECONDS))
             house.server.start()
             is_done = True
+        case Fault.HANG_SERVER:
+            house.server.hang(chance.uniform(0.2, _LONGEST_HANG_SECONDS))
+            is_done = True
         case Fault.FLUSH_SCRIPTS:
             is_done = _flush_scripts(house)
         case Fault.KILL_STANDBY | Fault.RESTART_STANDBY:
@@ -121,6 +128,8 @@ def _strike(fault: Fault, process: Process) -> bool:
             process.hang()
         case Fault.CUT_LEADER | Fault.CUT_CELERY:
             process.line.cut()
+        case Fault.HOLD_LEADER:
+            process.line.hold()
         case Fault.RESET_LEADER:
             process.line.reset()
         case _:

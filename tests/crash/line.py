@@ -1,4 +1,4 @@
-"""A line between a service and its server that can be cut, reset and mended, and that outlives the server."""
+"""A line between a service and its server that can be cut, held, reset and mended, and that outlives the server."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _TURN_SECONDS: Final = 0.02
 class Line:
     """Listens on a TCP port and passes everything on to a server's Unix socket, on a thread of its own.
 
-    A cut line swallows what is sent and closes nothing, as a network does that drops packets; a reset one ends every
-    connection at once. While the server is down, whoever connects is turned away, as it would be without the line.
+    A cut line swallows what is sent and closes nothing, as a network does that drops packets; a held one delivers it
+    when it is mended, however late; a reset one ends every connection at once. While the server is down, whoever
+    connects is turned away, as it would be without the line.
     """
 
     def __init__(self, server_socket: Path) -> None:
@@ -29,6 +30,7 @@ class Line:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._others: dict[socket.socket, socket.socket] = {}
         self._has_cut = threading.Event()
+        self._is_held = threading.Event()
         self._is_to_reset = threading.Event()
         self._is_closing = threading.Event()
         self._selector = selectors.DefaultSelector()
@@ -41,14 +43,18 @@ class Line:
         return f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
 
     @property
-    def is_cut(self) -> bool:
-        return self._has_cut.is_set()
+    def is_silent(self) -> bool:
+        return self._has_cut.is_set() or self._is_held.is_set()
 
     def cut(self) -> None:
         self._has_cut.set()
 
+    def hold(self) -> None:
+        self._is_held.set()
+
     def mend(self) -> None:
-        """Let new connections through; those that were there when it was cut have lost bytes, and are reset."""
+        """Let everything through again; connections that were there when it was cut have lost bytes, and are reset."""
+        self._is_held.clear()
         if self._has_cut.is_set():
             self._has_cut.clear()
             self._is_to_reset.set()
@@ -65,6 +71,9 @@ class Line:
 
     def _run(self) -> None:
         while not self._is_closing.is_set():
+            if self._is_held.is_set():
+                self._is_closing.wait(_TURN_SECONDS)
+                continue
             for key, _ in self._selector.select(_TURN_SECONDS):
                 ready = key.fileobj
                 assert isinstance(ready, socket.socket)

@@ -57,7 +57,7 @@ class Process:
     @property
     def is_able(self) -> bool:
         """Alive, and not stopped, cut off or about to end."""
-        return self.is_alive and not (self._is_hung or self._is_told_to_stop or self.line.is_cut)
+        return self.is_alive and not (self._is_hung or self._is_told_to_stop or self.line.is_silent)
 
     def kill(self) -> None:
         self._is_killed = True

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from redis import Redis
@@ -56,6 +58,15 @@ class DurableServer:
             return bool(client.ping())
         except RedisError:
             return False
+
+    def hang(self, seconds: float) -> None:
+        """It answers nothing for so long; what was sent meanwhile it carries out then, also what nobody waits for."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         if self._process is not None:
