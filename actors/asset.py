@@ -166,14 +166,18 @@ class AssetActor(PooledActor):
         cause = news.cause
         text = f"asset.produced {cause_text(cause)}"
         is_superseded = self._partitions.is_superseded(cause)
+        waited = {state.partition_key: state for state in self._partitions.upstream_made(cause)}
         for state in self._partitions.select(news.keys):
             if is_superseded:
                 waiting.announce(state, news.wave)
                 self._report_wave(state)
-            elif transitions.upstream_changed(state, cause, news.wave, now_ms):
+            elif transitions.upstream_changed(state, cause, news.wave, now_ms) or state.partition_key in waited:
+                waited.pop(state.partition_key, None)
                 self._look(state, text, event_at_ms=at_ms_of(news.pos) if news.pos else None)
             else:
                 self._report_wave(state)
+        for state in waited.values():
+            self._look(state, text)
 
     def _on_upstream_pending(self, news: UpstreamPending) -> None:
         self._partitions.upstreams_pending(news.pending, news.wave, self._around.clock.now_ms())

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 
 from actors.core import transitions, waiting
 from actors.core.graph import AssetSpec
-from actors.core.loading import load_partitions
+from actors.core.loading import load_partitions, note_present
 from actors.core.mappings import AllKnown, Keys
 from actors.core.state import (
     Cause,
@@ -24,13 +24,14 @@ __all__ = ["KnownPartitions"]
 class KnownPartitions:
     """A partition comes into being with the first news of it. What changes several at once says which have changed."""
 
-    __slots__ = ("_held_back", "_states", "_upstreams", "spec")
+    __slots__ = ("_held_back", "_incomplete", "_states", "_upstreams", "spec")
 
     def __init__(self, spec: AssetSpec | None) -> None:
         self.spec = spec
         self._states: dict[str | None, PartitionState] = {}
         self._upstreams = KnownUpstreams()
         self._held_back: dict[str | None, None] = {}
+        self._incomplete: dict[str | None, None] = {}
 
     def __iter__(self) -> Iterator[PartitionState]:
         """Those that are known now, also while others come."""
@@ -43,11 +44,25 @@ class KnownPartitions:
         state = self._states.get(key)
         if state is None:
             state = self._states[key] = self._upstreams.open(self.spec, key)
+            if state.missing:
+                self._incomplete[key] = None
         return state
 
     def select(self, keys: Keys) -> list[PartitionState]:
         found = dict.fromkeys((*self._states, *keys.also)) if isinstance(keys, AllKnown) else keys
         return [self.state(key) for key in found]
+
+    def upstream_made(self, cause: Cause) -> list[PartitionState]:
+        """The partitions that waited for an upstream partition to be there at all, and wait for one less now."""
+        if self.spec is None or cause.asset_id not in self.spec.waits_for_all_of:
+            return []
+        if not self._upstreams.note_made(cause.asset_id, cause.partition_key):
+            return []
+        told = [state for key in self._incomplete if note_present(state := self._states[key], cause)]
+        for state in told:
+            if not state.missing:
+                del self._incomplete[state.partition_key]
+        return told
 
     def is_superseded(self, cause: Cause) -> bool:
         """Whether a change upstream is of no concern, as a later time window is known and the latest alone counts."""
@@ -100,12 +115,14 @@ class KnownPartitions:
             upstreams=upstreams,
             active=active,
             now_ms=now_ms,
+            present=self._upstreams.present,
         )
         for key, state in self._states.items():
             if key not in loaded:
                 loaded[key] = self._upstreams.open(spec, key)
             transitions.merge_loaded(state, loaded[key], pos)
         self._states = loaded
+        self._incomplete = dict.fromkeys(key for key, state in loaded.items() if state.missing)
         self.follow(spec.considered)
         for state in loaded.values():
             transitions.read_as_of(state, pos, wave)

@@ -5,7 +5,7 @@ The same code serves an actor at its start and a command that looks at the catal
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from actors.core.graph import AssetSpec
 from actors.core.mappings import (
@@ -52,6 +52,8 @@ __all__ = [
 
 MAX_CAUSES = MAX_MAPPED_WINDOWS
 """How many changed upstream partitions a run's trigger lists at most; the newest are kept."""
+
+NOTHING_PRESENT: Mapping[str, Set[str | None]] = {}
 
 _BY_KEY = frozenset({None, MappingType.IDENTITY, MappingType.WINDOW})
 
@@ -119,11 +121,14 @@ def note_present(state: PartitionState, cause: Cause) -> bool:
 
 
 def open_partition(
-    spec: AssetSpec | None, key: str | None, upstreams: Mapping[str, Partitioning | None]
+    spec: AssetSpec | None,
+    key: str | None,
+    upstreams: Mapping[str, Partitioning | None],
+    present: Mapping[str, Set[str | None]] = NOTHING_PRESENT,
 ) -> PartitionState:
     """The state of a partition of which nothing is known; it waits for every upstream partition that it must.
 
-    `upstreams` says how each of the asset's upstreams is partitioned.
+    `upstreams` says how each of the asset's upstreams is partitioned, `present` which of their partitions were made.
     """
     state = PartitionState(key)
     if spec is None:
@@ -132,8 +137,9 @@ def open_partition(
         if upstream_id not in upstreams:
             continue  # what was read from the catalog will say
         keys = required_keys(upstreams[upstream_id], spec.partitioning, key, spec.mapping_of(upstream_id))
-        if keys:
-            state.missing[upstream_id] = set(keys)
+        lacking = set(keys).difference(present.get(upstream_id, ()))
+        if lacking:
+            state.missing[upstream_id] = lacking
     return state
 
 
@@ -155,22 +161,28 @@ def load_partitions(
     upstreams: Mapping[str, UpstreamSnapshot],
     active: Mapping[str | None, str],
     now_ms: int,
+    present: Mapping[str, Set[str | None]] | None = None,
 ) -> dict[str | None, PartitionState]:
-    """The state of every partition that was made, failed, is in flight, or that an upstream concerns."""
+    """The state of every partition that was made, failed, is in flight, or that an upstream concerns.
+
+    `present` says which upstream partitions were made; without it those of the snapshots were.
+    """
     expected: Iterable[str | None] = ()
     if spec.partitioning is None or (spec.auto is not None and spec.auto.on_missing):
         expected = expected_keys(spec, now_ms)
     states: dict[str | None, PartitionState] = {}
     kinds = {upstream_id: snapshot.partitioning for upstream_id, snapshot in upstreams.items()}
+    if present is None:
+        present = {upstream_id: snapshot.changed.keys() for upstream_id, snapshot in upstreams.items()}
     for key in (*latest, *failures, *dismissals, *active, *expected):
         if key not in states:
-            state = states[key] = open_partition(spec, key, kinds)
+            state = states[key] = open_partition(spec, key, kinds, present)
             state.made, state.failure = latest.get(key), failures.get(key)
             state.dismissed, state.run_id = dismissals.get(key), active.get(key)
     for upstream_id in sorted(spec.considered, key=lambda u: _concerns_all(spec, u, upstreams.get(u))):
         snapshot = upstreams.get(upstream_id)
         if snapshot is not None:
-            _apply_upstream(spec, states, upstream_id, snapshot, _first_made_ms(latest), kinds)
+            _apply_upstream(spec, states, upstream_id, snapshot, _first_made_ms(latest), kinds, present)
     return states
 
 
@@ -203,6 +215,7 @@ def _apply_upstream(
     snapshot: UpstreamSnapshot,
     since_ms: int | None,
     kinds: Mapping[str, Partitioning | None],
+    present: Mapping[str, Set[str | None]],
 ) -> None:
     mapping = spec.mapping_of(upstream_id)
     newest = newest_key(snapshot)
@@ -215,8 +228,7 @@ def _apply_upstream(
         for key in dict.fromkeys((*states, *keys.also)) if isinstance(keys, AllKnown) else keys:
             state = states.get(key)
             if state is None:
-                state = states[key] = open_partition(spec, key, kinds)
-            note_present(state, cause)
+                state = states[key] = open_partition(spec, key, kinds, present)
             if version > state.inputs.get(upstream_id, 0):
                 note_cause(state, cause)
             else:

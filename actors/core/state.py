@@ -111,7 +111,8 @@ class PartitionState:
     partitions that are about to be re-made. Of the waves, `since_wave` is the oldest that this partition has not dealt
     with, `owed_wave` the newest it was told of, `asked_wave` the newest when it asked for its last run, `settled_wave`
     the newest it has reported as dealt with, and `settled_until_ms` until when, as it said then (None: for good).
-    `expired_early` is an expiry that was told before the version that it is about.
+    `expired_early` is an expiry that was told before the version that it is about; `changed_since_run_ms` is when the
+    first update came that the last run did not read.
     `pos` is the position of the news that last told of its run, `failure_pos` and `dismissed_pos` of that which last
     told of failures and of a dismissal, so that older news and older snapshots do not undo it.
     """
@@ -126,6 +127,7 @@ class PartitionState:
     dismissed: Dismissal | None = None
     stale_since_ms: int | None = None
     changed_at_ms: int | None = None
+    changed_since_run_ms: int | None = None
     missing: dict[str, set[str | None]] = field(default_factory=dict)
     pending: dict[tuple[str, str | None], Mark] = field(default_factory=dict)
     pending_since_ms: int | None = None

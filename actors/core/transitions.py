@@ -34,6 +34,9 @@ def asset_produced(state: PartitionState, made: Materialization, pos: int) -> bo
     state.made = _joined(made, state.made)
     _expire_early(state)
     _drop_causes_done_with(state)
+    if state.changed_since_run_ms is not None:
+        # What is left came after the run was submitted that read the rest: `maxDelayMs` counts from there.
+        state.stale_since_ms = state.changed_since_run_ms
     return True
 
 
@@ -77,6 +80,8 @@ def upstream_changed(state: PartitionState, cause: Cause, wave: int, now_ms: int
     if not note_cause(state, cause):
         return was_missing
     state.changed_at_ms = now_ms
+    if state.changed_since_run_ms is None:
+        state.changed_since_run_ms = now_ms
     if state.stale_since_ms is None:
         state.stale_since_ms = now_ms
     return True
@@ -87,6 +92,7 @@ def run_enqueued(state: PartitionState, run_id: str, pos: int) -> bool:
         return False
     state.run_id = run_id
     state.pos = pos
+    state.changed_since_run_ms = None
     begin_next_wave(state)
     return True
 
@@ -136,11 +142,11 @@ def merge_loaded(old: PartitionState, loaded: PartitionState, pos: int) -> Parti
     loaded.pos = max(old.pos, pos)
     loaded.failure_pos, loaded.dismissed_pos = max(old.failure_pos, pos), max(old.dismissed_pos, pos)
     loaded.stale_since_ms, loaded.changed_at_ms = old.stale_since_ms, old.changed_at_ms
+    loaded.changed_since_run_ms = old.changed_since_run_ms
     loaded.pending, loaded.pending_since_ms = old.pending, old.pending_since_ms
     loaded.since_wave, loaded.owed_wave = old.since_wave, old.owed_wave
     loaded.asked_wave, loaded.settled_wave = old.asked_wave, old.settled_wave
     loaded.settled_until_ms = old.settled_until_ms
-    _join_missing(old, loaded)
     _drop_causes_done_with(loaded)
     return loaded
 
@@ -177,16 +183,4 @@ def _drop_causes_done_with(state: PartitionState) -> None:
     inputs = state.inputs
     state.causes = tuple(c for c in state.causes if c.version > inputs.get(c.asset_id, 0))
     if not state.causes:
-        state.stale_since_ms = None
-        state.changed_at_ms = None
-
-
-def _join_missing(old: PartitionState, loaded: PartitionState) -> None:
-    """What is there does not go away again: present in either is present."""
-    for upstream_id, keys in old.missing.items():
-        if upstream_id in loaded.missing:
-            loaded.missing[upstream_id] &= keys
-            if not loaded.missing[upstream_id]:
-                del loaded.missing[upstream_id]
-    for cause in loaded.causes:
-        note_present(loaded, cause)
+        state.stale_since_ms = state.changed_at_ms = state.changed_since_run_ms = None

@@ -16,21 +16,34 @@ __all__ = ["KnownUpstreams"]
 class KnownUpstreams:
     """Of one asset. Only upstreams of which the latest window alone counts have a latest one here."""
 
-    __slots__ = ("_kinds", "_newest")
+    __slots__ = ("_kinds", "_newest", "present")
 
     def __init__(self) -> None:
         self._kinds: dict[str, Partitioning | None] = {}
         self._newest: dict[str, str] = {}
+        self.present: dict[str, set[str | None]] = {}
 
     def take(self, spec: AssetSpec, snapshots: Mapping[str, UpstreamSnapshot]) -> None:
         """Take over what was read from the catalog."""
         self._kinds = {upstream_id: snapshot.partitioning for upstream_id, snapshot in snapshots.items()}
+        for upstream_id in spec.waits_for_all_of:
+            snapshot = snapshots.get(upstream_id)
+            if snapshot is not None:
+                self.present.setdefault(upstream_id, set()).update(snapshot.changed)
         for upstream_id, snapshot in snapshots.items():
             self.is_superseded(spec, upstream_id, newest_key(snapshot))
 
     def open(self, spec: AssetSpec | None, key: str | None) -> PartitionState:
         """The state of a partition of which nothing is known yet."""
-        return open_partition(spec, key, self._kinds)
+        return open_partition(spec, key, self._kinds, self.present)
+
+    def note_made(self, upstream_id: str, key: str | None) -> bool:
+        """An upstream partition is there; whether that is news."""
+        made = self.present.setdefault(upstream_id, set())
+        if key in made:
+            return False
+        made.add(key)
+        return True
 
     def is_superseded(self, spec: AssetSpec | None, upstream_id: str, key: str | None) -> bool:
         """Whether a change of this upstream partition is of no concern; if it is of concern it may be the latest."""

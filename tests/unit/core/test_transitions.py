@@ -522,10 +522,17 @@ def test_the_last_partition_that_was_missing_is_news_even_when_its_version_is_no
     assert state.missing == {}
 
 
-def test_what_is_there_in_memory_or_in_the_catalog_is_there() -> None:
-    old = PartitionState(None, missing={"a": {"1", "2"}, "b": {"3"}}, causes=(Cause("c", "5", 1),))
-    loaded = PartitionState(None, missing={"a": {"2", "4"}, "b": {"6"}, "c": {"5"}})
-    assert transitions.merge_loaded(old, loaded, 1).missing == {"a": {"2"}}
+def test_the_longest_delay_counts_from_the_first_update_that_the_last_run_did_not_read() -> None:
+    state = PartitionState(None)
+    transitions.upstream_changed(state, Cause("a", None, 1), 1, NOW)
+    transitions.run_enqueued(state, "run-1", 1)
+    transitions.upstream_changed(state, Cause("a", None, 2), 2, NOW + 7)
+    assert state.stale_since_ms == NOW
+    transitions.asset_produced(state, Materialization(1, 1, NOW + 9, inputs={"a": 1}), 2)
+    assert (state.stale_since_ms, state.changed_at_ms) == (NOW + 7, NOW + 7)
+    transitions.run_ended(state, "run-1", None, None, 3)
+    transitions.asset_produced(state, Materialization(2, 2, NOW + 9, inputs={"a": 2}), 4)
+    assert (state.stale_since_ms, state.changed_at_ms, state.changed_since_run_ms) == (None, None, None)
 
 
 def test_what_is_passed_over_can_be_resumed_and_is_forgotten_with_the_next_version() -> None:
