@@ -18,7 +18,8 @@ from actors.settings import load_settings
 from tests.integration.packaging.conftest import ROOT, Installation, clean_environment
 from tests.integration.service.driver import eventually
 
-pytestmark = pytest.mark.integration
+# On a busy machine the first test waits for a build and an installation.
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 WORKFLOW: dict[str, Any] = {
     "slug": "orders",
