@@ -35,7 +35,8 @@ class _Late:
 
 
 class Delivery:
-    """`tell` is given each piece of news. `may_have_news` is to be set after whatever may have written an event."""
+    """`tell` is given each piece of news, and `on_leading` is called as `go_back_to` says. `may_have_news` is to be set
+    after whatever may have written an event, `is_heard` while its service leads: what others hear starts nothing."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Delivery:
         clock: VirtualClock,
         oracle: Oracle,
         tell: Callable[[object], None],
+        on_leading: Callable[[], None],
     ) -> None:
         self._scenario = scenario
         self._client = client
@@ -54,12 +56,48 @@ class Delivery:
         self._clock = clock
         self._oracle = oracle
         self._tell_news = tell
+        self._on_leading = on_leading
+        self._leads_at: str | None = None
         self._delivered = "0"
         self._incoming: deque[Entry] = deque()
         self._redelivered: list[Entry] = []
         self._late: list[_Late] = []
         self.may_have_news = True
         self.is_healing = False
+        self.is_heard = False
+
+    def tell_to(self, tell: Callable[[object], None], on_leading: Callable[[], None]) -> None:
+        """Another life of the service hears from here on."""
+        self._tell_news, self._on_leading = tell, on_leading
+
+    def begin_here(self) -> None:
+        """Tell only what is still to come."""
+        self._delivered = self._newest()
+
+    def go_back_to(self, other: Delivery) -> None:
+        """Go on where another was, or earlier, and lead when all that there is now was told."""
+        for late in self._late:
+            late.behind = late.due_at_ms = 0
+        self._leads_at = self._newest()
+        self._delivered = min(self._delivered, other.before_lately(), key=position_of)
+        self._incoming.clear()
+        self.may_have_news = True
+        self._lead_if_due()
+
+    def before_lately(self) -> str:
+        """Where it would begin after a crash: some of what was told lately is not acknowledged, nor what is late."""
+        held = [late.entry[0] for late in self._late]
+        entries: Any = self._client.xrevrange(self._stream, max=min([self._delivered, *held], key=position_of), count=4)
+        return entries[-1][0] if len(entries) == 4 else "0"
+
+    def _newest(self) -> str:
+        newest: Any = self._client.xrevrange(self._stream, count=1)
+        return newest[0][0] if newest else "0"
+
+    def _lead_if_due(self) -> None:
+        if self._leads_at is not None and position_of(self._delivered) >= position_of(self._leads_at):
+            self._leads_at = None
+            self._on_leading()
 
     @property
     def is_holding_back(self) -> bool:
@@ -81,6 +119,10 @@ class Delivery:
 
     def deliver(self) -> None:
         """Deliver the next entry; now and then one twice, or two in the wrong order, or another instead."""
+        self._deliver()
+        self._lead_if_due()
+
+    def _deliver(self) -> None:
         due = next((late for late in self._late if self._is_due(late)), None)
         if due is not None:
             self._late.remove(due)
@@ -142,12 +184,13 @@ class Delivery:
                 {k.encode(errors="surrogateescape"): v.encode(errors="surrogateescape") for k, v in fields.items()}
             )
         except EventInvalid:
-            self._oracle.dead_letters.add(entry_id)
+            if self.is_heard:
+                self._oracle.dead_letters.add(entry_id)
             return
         news = news_of(event, position_of(entry_id))
         if news is None:
             return
-        if isinstance(news, AssetProduced):
+        if self.is_heard and isinstance(news, AssetProduced):
             self._oracle.changes.told(news.asset_id, news.made.changed_version)
         self._tell_news(news)
 

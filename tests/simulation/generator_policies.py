@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.simulation.scenario import TIME_KINDS, Asset, Backoff, Budget, Quiet, Workflow
 
-__all__ = ["POLICIES", "alteration", "with_policies"]
+__all__ = ["POLICIES", "QUIETS", "alteration", "with_policies"]
 
 POLICIES = (
     "debounce",
@@ -22,7 +22,7 @@ POLICIES = (
     "disabled",
 )
 
-_QUIET = (
+QUIETS = (
     Quiet("00:00", "00:02"),
     Quiet("00:01", "00:04"),
     Quiet("23:58", "00:03"),
@@ -59,7 +59,7 @@ def _drawn(rng: Random, policy: str, asset: Asset) -> dict[str, Any]:
             debounce_ms, max_delay_ms = rng.choice(_DEBOUNCES)
             return {"debounce_ms": debounce_ms, "max_delay_ms": max_delay_ms}
         case "quiet":
-            return {"quiet": rng.choice(_QUIET)}
+            return {"quiet": rng.choice(QUIETS)}
         case "freshness":
             return _freshness(rng)
         case "failure":
@@ -115,7 +115,7 @@ def alteration(rng: Random, asset: Asset, workflows: Sequence[Workflow]) -> tupl
             return rng.choice(
                 (
                     ("debounce_ms", rng.choice((None, 2_000))),
-                    ("quiet", rng.choice((None, *_QUIET))),
+                    ("quiet", rng.choice((None, *QUIETS))),
                     ("budget", rng.choice(_BUDGETS)),
                     ("ignore", asset.upstreams[:1]) if asset.only is None else ("only", None),
                     ("on_missing", rng.random() < 0.5),

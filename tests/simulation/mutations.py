@@ -17,9 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.simulation.edits import MUTATIONS, Mutation
+from tests.simulation.edits import EDITS, Mutation
+from tests.simulation.edits_third import EDITS_OF_THE_THIRD
 
-__all__ = ["Verdict", "check"]
+__all__ = ["MUTATIONS", "Verdict", "check"]
+
+MUTATIONS = (*EDITS, *EDITS_OF_THE_THIRD)
 
 ROOT = Path(__file__).resolve().parents[2]
 BROKEN = re.compile(r"seed (\d+): (?:LawBroken: )?(.*)")
@@ -56,7 +59,10 @@ def check(mutation: Mutation, *, seeds: int) -> Verdict:
             target.write_text(text.replace(edit.old, edit.new), encoding="utf-8")
         began = time.monotonic()
         played = subprocess.run(
-            [sys.executable, "-m", "tests.simulation", "--seeds", str(seeds), "--stop-plainly"],
+            [
+                *(sys.executable, "-m", "tests.simulation", "--stop-plainly"),
+                *("--seeds", str(seeds), "--generation", str(mutation.generation)),
+            ],
             cwd=copy,
             capture_output=True,
             text=True,
@@ -73,8 +79,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutations", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1_000, help="how many seeds each edit gets (default 1000)")
     parser.add_argument("--law", help="only the edits of this law")
+    parser.add_argument("--generation", type=int, help="only the edits that seeds of this generation catch")
     options = parser.parse_args(arguments)
-    chosen = [mutation for mutation in MUTATIONS if options.law in (None, mutation.law)]
+    chosen = [
+        mutation
+        for mutation in MUTATIONS
+        if options.law in (None, mutation.law) and options.generation in (None, mutation.generation)
+    ]
     missed = 0
     print("| law | the edit | caught by seed | the oracle said |\n| --- | --- | --- | --- |")
     for mutation in chosen:

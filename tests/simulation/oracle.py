@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from redis import Redis
 
 from actors.catalog.redis_store import RedisStore
 from actors.catalog.store import NewRun, Store, SubmitOutcome, Submitted
+from actors.core.state import Dismissal
 from actors.runtime import VirtualClock
 from tests.simulation.declared import Declared
 from tests.simulation.laws import LawBroken
 from tests.simulation.oracle_changes import Changes
-from tests.simulation.oracle_policies import expected_keys, expires_at_ms, is_in_lookback, is_key_of, why_not_now
-from tests.simulation.oracle_updates import Records, is_stale, not_made, once_below
-from tests.simulation.plain import is_quiet
+from tests.simulation.oracle_holds import Holds
+from tests.simulation.oracle_policies import expected_keys, expires_at_ms, is_in_lookback, why_not_now
+from tests.simulation.oracle_store import WatchedStore
+from tests.simulation.oracle_updates import Records, is_covered, is_stale, missing, newer, not_made, once_below
+from tests.simulation.plain import is_key_of, is_latest_only, is_quiet
 from tests.simulation.scenario import Action, Asset, Scenario
+from tests.simulation.term import Term
 from tests.simulation.trace import TraceObserver
 
 __all__ = ["Oracle"]
@@ -44,18 +48,49 @@ class Oracle:
         self._prefix = prefix
         self._store = RedisStore(client, prefix=prefix)
         self._clock = clock
-        self._trace = trace
+        self.trace = trace
         self._captured: dict[str, dict[str, int]] = {}
+        self._term = 0
         self._made: list[tuple[str, str | None]] = []
         self.changes = Changes(declared, clock)
         self.malformed: set[str] = set()
         self.dead_letters: set[str] = set()
         self.pauses: dict[str, int | None] = {}
+        self.holds = Holds(scenario, declared, clock, self.changes)
 
     # -- while it runs -----------------------------------------------------------------------------------------------
 
-    def watched_store(self) -> Store:
-        return cast(Store, _WatchedStore(self._store, self))
+    def watched_store(self, term: Term | None = None) -> Store:
+        """The store of a service; with its `term` fenced by it."""
+        store = self._store if term is None else self._store.fenced_by(term)
+        return cast(Store, WatchedStore(store, self, term))
+
+    def led_by(self, term: int, trace: TraceObserver) -> None:
+        """A service leads from now on; when it heard of what it knows is not known here."""
+        self._term, self.trace = term, trace
+        trace.debounced.clear()
+        for asset_id in self._declared.assets:
+            self.changes.forget(asset_id)
+
+    def wrote(self, what: str, term: Term | None) -> None:
+        if term is not None and term.number != self._term:
+            raise LawBroken(f"L2: {what} was written in term {term.number}, but term {self._term} has begun")
+
+    def paused(self, scope: str, until_ms: int | None) -> None:
+        self.pauses[scope] = until_ms
+        self.holds.began(scope)
+
+    def pass_over(
+        self, asset_id: str, dismissals: Mapping[str, Dismissal], store: RedisStore, term: Term | None
+    ) -> None:
+        if term is not None and term.number != self._term:
+            store.pass_over(asset_id, dismissals)  # it is refused
+            self.wrote(f"what is passed over of {asset_id}", term)
+        asset = self._declared.assets[asset_id]
+        records = self._store.read_assets([asset_id, *asset.upstreams])
+        if (why := self.holds.objection(records, asset, dismissals, self.trace)) is not None:
+            raise LawBroken(f"L9: {why}")
+        store.pass_over(asset_id, dismissals)
 
     def run_starts(self, run_id: str, upstreams: Iterable[str]) -> None:
         records = self._store.read_assets(list(upstreams))
@@ -72,10 +107,13 @@ class Oracle:
                     f"{asset.asset_id}@{key} says {made.inputs.get(upstream, 0)}"
                 )
 
-    def submit(self, run: NewRun) -> SubmitOutcome:
+    def submit(self, run: NewRun, store: RedisStore, term: Term | None) -> SubmitOutcome:
+        if term is not None and term.number is None:
+            raise LawBroken(f"L2: {run.run_id} was submitted by a service that stands by")
         is_auto = run.trigger["type"] == "auto-materialize"
         objection = self._objection(run) if is_auto else None
-        (outcome,) = self._store.submit([run])
+        (outcome,) = store.submit([run])
+        self.wrote(run.run_id, term)
         if not isinstance(outcome, Submitted):
             return outcome
         if objection is not None:
@@ -86,11 +124,11 @@ class Oracle:
         return outcome
 
     def check_always(self) -> None:
-        if self._trace.unexplained:
-            raise LawBroken(f"L10: decisions without a cause: {self._trace.unexplained}")
-        for asset_id, key, until_ms in self._trace.debounced:
+        if self.trace.unexplained:
+            raise LawBroken(f"L10: decisions without a cause: {self.trace.unexplained}")
+        for asset_id, key, until_ms in self.trace.debounced:
             self._check_debounce(self._declared.assets[asset_id], key, until_ms)
-        self._trace.debounced.clear()
+        self.trace.debounced.clear()
 
     def _check_debounce(self, asset: Asset, key: str | None, until_ms: int) -> None:
         if asset.max_delay_ms is None or self._declared.slug_of(asset.asset_id) in self._declared.unsettled:
@@ -111,13 +149,16 @@ class Oracle:
         if not any(self._calls_for(run, records, asset) for asset in assets):
             return f"L2: {run.run_id} of {run.workflow_slug}@{run.partition_key} was started, but nothing is stale"
         for asset, key in self._wanting(run):
-            decided_at_ms = self._trace.decided_at.get((asset.asset_id, key), 0)
+            decided_at_ms = self.trace.decided_at.get((asset.asset_id, key), 0)
             failure = records[asset.asset_id].failures.get(key)
-            if (why := why_not_now(asset, failure, self._clock.now_ms(), decided_at_ms)) is not None:
+            quiets = self._declared.quiets(asset.asset_id)
+            if (why := why_not_now(asset, quiets, failure, self._clock.now_ms(), decided_at_ms)) is not None:
                 return f"{why}, but {run.run_id} was started"
+            if (lacking := missing(self._declared, records, asset, key)) is not None:
+                return f"L1: {asset.asset_id}@{key} is to wait for {lacking}, but {run.run_id} was started"
         lead, key = self._wanting(run)[0]
         if run.trigger["reason"] == "upstream-updated":
-            decided_at_ms = self._trace.decided_at.get((lead.asset_id, key), 0)
+            decided_at_ms = self.trace.decided_at.get((lead.asset_id, key), 0)
             if (why := self.changes.too_early(records, lead, key, decided_at_ms)) is not None:
                 return f"L1: {why}, but {run.run_id} was started"
         return None
@@ -126,9 +167,25 @@ class Oracle:
         key = None if asset.kind == "none" else run.partition_key
         if not asset.opted_in or not is_key_of(asset, key):
             return False
+        changed = newer(self._declared, records, asset, key)
+        if self.holds.is_passed_over(records, asset, key, changed, self.trace):
+            return False
+        if self._may_count_all_windows(asset) or self.changes.came_too_soon(records, asset, key):
+            return True
         # What was wanted in time is made, be it that a limit held it back, or that the clock was put back, until later.
-        times = {self._clock.now_ms(), self._trace.decided_at.get((asset.asset_id, key), 0)}
+        times = {self._clock.now_ms(), self.trace.decided_at.get((asset.asset_id, key), 0)}
         return any(is_stale(self._declared, records, asset, key, at_ms) for at_ms in times)
+
+    def _may_count_all_windows(self, asset: Asset) -> bool:
+        """Of an upstream that no workflow makes nobody knows which of its windows is the latest.
+
+        And of one that stood by it is not known here in which order it heard of them.
+        """
+        return any(
+            is_latest_only(self._declared.assets[upstream], asset)
+            and (self._scenario.services > 1 or self._declared.slug_of(upstream) in self._declared.removed_once)
+            for upstream in asset.considered
+        )
 
     def _wanting(self, run: NewRun) -> list[tuple[Asset, str | None]]:
         """The assets that call for the run, the leading one first."""
@@ -171,7 +228,7 @@ class Oracle:
     def _check_explained(self, run: NewRun) -> None:
         trigger = run.trigger
         asset_id, key = trigger.get("assetId"), trigger.get("partitionKey")
-        reasons = self._trace.wanted.get((str(asset_id), cast("str | None", key)), set())
+        reasons = self.trace.wanted.get((str(asset_id), cast("str | None", key)), set())
         if trigger.get("reason") not in reasons:
             raise LawBroken(f"L10: {run.run_id} says {trigger}, but that asset decided {sorted(reasons)}")
 
@@ -196,7 +253,31 @@ class Oracle:
 
     def is_quiet_anywhere(self) -> bool:
         now_ms = self._clock.now_ms()
-        return any(asset.opted_in and is_quiet(asset.quiet, now_ms) for asset in self._declared.assets.values())
+        return any(
+            asset.opted_in and any(is_quiet(quiet, now_ms) for quiet in self._declared.quiets(asset.asset_id))
+            for asset in self._declared.assets.values()
+        )
+
+    def check_left_as_they_are(self) -> None:
+        """L9: nothing is held back any more, but not resumed yet: only what was passed over, or failed, is stale."""
+        records = self._store.read_assets(list(self._declared.assets))
+        waiting = self._waiting()
+        for asset in self._declared.assets.values():
+            if asset.opted_in and asset.asset_id not in waiting:
+                why = not_made(self._declared, records, asset, self._clock.now_ms(), self._excuses(records, asset))
+                if why is not None:
+                    raise LawBroken(f"L9: nothing holds it back, and it was not passed over: {why}")
+
+    def _excuses(self, records: Records, asset: Asset) -> Callable[[str | None, Mapping[str, int]], bool]:
+        record = records[asset.asset_id]
+
+        def is_excused(key: str | None, changed: Mapping[str, int]) -> bool:
+            failure = record.failures.get(key)
+            if failure is not None and why_not_now(asset, (), failure, self._clock.now_ms(), 0) is not None:
+                return True
+            return is_covered(record.dismissals.get(key), changed)
+
+        return is_excused
 
     def check_end(self) -> None:
         self._check_nothing_active()
@@ -233,12 +314,14 @@ class Oracle:
         now_ms = self._clock.now_ms()
         for key, made in records[asset.asset_id].latest.items():
             end_ms = expires_at_ms(asset, key, made)
-            if end_ms is not None and end_ms <= now_ms and is_in_lookback(asset, key, now_ms):
+            if end_ms is None or end_ms > now_ms or not is_in_lookback(asset, key, now_ms):
+                continue
+            if missing(self._declared, records, asset, key) is None:
                 raise LawBroken(f"L6: {asset.asset_id}@{key} is expired and was not made again")
 
     def _check_nothing_missing(self, records: Records, asset: Asset) -> None:
         for key in expected_keys(asset, self._clock.now_ms()):
-            if key not in records[asset.asset_id].latest:
+            if key not in records[asset.asset_id].latest and missing(self._declared, records, asset, key) is None:
                 raise LawBroken(f"L6: {asset.asset_id}@{key} has onMissing and was never made")
 
     def _check_events(self) -> None:
@@ -257,17 +340,3 @@ class Oracle:
             for entry_id, fields in entries
             if entry_id not in self.malformed
         ]
-
-
-class _WatchedStore:
-    """The store as the gateway sees it; each submission passes the oracle."""
-
-    def __init__(self, store: RedisStore, oracle: Oracle) -> None:
-        self._store = store
-        self._oracle = oracle
-
-    def submit(self, runs: Sequence[NewRun]) -> list[SubmitOutcome]:
-        return [self._oracle.submit(run) for run in runs]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from actors.runtime import VirtualClock
 from tests.simulation.declared import Declared
-from tests.simulation.oracle_updates import Records
-from tests.simulation.plain import concerned, is_by_time
+from tests.simulation.oracle_updates import Records, superseded
+from tests.simulation.plain import concerned, is_by_time, is_latest_only, window_start_ms
 from tests.simulation.scenario import Asset
 
 __all__ = ["Changes"]
@@ -15,13 +15,16 @@ __all__ = ["Changes"]
 
 @dataclass(slots=True)
 class _Change:
-    """`earliest_ms` is the least that the wall clock showed between its recording and the asset's hearing of it,
-    `latest_ms` the most that it showed when the asset heard of it."""
+    """Of the partition `key`. `earliest_ms` is the least that the wall clock showed between its recording and the
+    asset's hearing of it, `latest_ms` the most that it showed when the asset heard of it. `told_as` counts what was
+    told."""
 
+    key: str | None
     earliest_ms: int
     latest_ms: int = 0
     told_at_ms: int | None = None
     told_at_monotonic_ms: int | None = None
+    told_as: int | None = None
 
 
 class Changes:
@@ -30,15 +33,18 @@ class Changes:
         self._clock = clock
         self._changes: dict[tuple[str, int], _Change] = {}
         self._forgotten_at_ms: dict[str, int] = {}
+        self._told = 0
 
-    def recorded(self, asset_id: str, version: int) -> None:
-        self._changes.setdefault((asset_id, version), _Change(self._clock.now_ms()))
+    def recorded(self, asset_id: str, version: int, key: str | None) -> None:
+        self._changes.setdefault((asset_id, version), _Change(key, self._clock.now_ms()))
 
     def told(self, asset_id: str, version: int) -> None:
         change = self._changes.get((asset_id, version))
         if change is not None and change.told_at_ms is None:
             change.told_at_ms = change.latest_ms = self._clock.now_ms()
             change.told_at_monotonic_ms = self._clock.monotonic_ms()
+            self._told += 1
+            change.told_as = self._told
 
     def clock_stepped(self) -> None:
         now_ms, monotonic_ms = self._clock.now_ms(), self._clock.monotonic_ms()
@@ -51,6 +57,27 @@ class Changes:
     def forget(self, asset_id: str) -> None:
         """Its actor was started again, or declared anew: it does not know when it heard of what it reads."""
         self._forgotten_at_ms[asset_id] = self._clock.monotonic_ms()
+
+    def forgotten_since(self, asset_id: str, monotonic_ms: int) -> bool:
+        return self._forgotten_at_ms.get(asset_id, -1) >= monotonic_ms
+
+    def came_too_soon(self, records: Records, asset: Asset, key: str | None) -> bool:
+        """Whether a window that was told before any later one may count, though the latest alone should."""
+        mine = records[asset.asset_id].latest.get(key)
+        for upstream in asset.considered:
+            up = self._declared.assets[upstream]
+            if not is_latest_only(up, asset):
+                continue
+            read = mine.inputs.get(upstream, 0) if mine else 0
+            told = [
+                (change.told_as, window_start_ms(up.kind, str(change.key)), version)
+                for (asset_id, version), change in self._changes.items()
+                if asset_id == upstream and change.told_as is not None
+            ]
+            for told_as, start_ms, version in told:
+                if version > read and not any(other < told_as and later > start_ms for other, later, _ in told):
+                    return True
+        return False
 
     def too_early(self, records: Records, asset: Asset, key: str | None, decided_at_ms: int) -> str | None:
         """Why an update-run of this partition should still wait for further updates; None if it need not.
@@ -108,9 +135,10 @@ class Changes:
         for upstream in asset.considered:
             up = self._declared.assets[upstream]
             read = mine.inputs.get(upstream, 0) if mine else 0
+            past = superseded(up, asset, records[upstream].latest)
             for up_key, made in records[upstream].latest.items():
                 change = self._changes.get((upstream, made.changed_version))
-                if change is None or made.changed_version <= read:
+                if change is None or made.changed_version <= read or up_key in past:
                     continue
                 if key in concerned(up, up_key, made.produced_at_ms, asset, (*latest, key)):
                     found.append(change)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from actors.core.state import FailureRecord, Materialization
 from tests.simulation.plain import is_quiet, next_tick, window_key, window_start_ms, windows_ago
-from tests.simulation.scenario import DYNAMIC_KEYS, STATIC_KEYS, TIME_KINDS, Asset, Budget
+from tests.simulation.scenario import STATIC_KEYS, TIME_KINDS, Asset, Budget, Quiet
 
 __all__ = [
     "DEFAULT_BUDGET",
     "expected_keys",
     "expires_at_ms",
     "is_in_lookback",
-    "is_key_of",
     "is_too_old",
     "why_not_now",
 ]
@@ -58,27 +59,16 @@ def expected_keys(asset: Asset, now_ms: int) -> tuple[str | None, ...]:
     return tuple(window_key(asset.kind, now_ms - ago * length_ms) for ago in range((asset.lookback or 0) + 1))
 
 
-def is_key_of(asset: Asset, key: str | None) -> bool:
-    """Whether the asset has such a partition; the keys of a scenario differ by kind."""
-    match asset.kind:
-        case "none":
-            return key is None
-        case "static":
-            return key in STATIC_KEYS
-        case "dynamic":
-            return key is not None
-        case kind:
-            form = {"minute": 16, "hour": 13, "day": 10}[kind]
-            return key is not None and key not in (*STATIC_KEYS, *DYNAMIC_KEYS) and len(key) == form
-
-
-def why_not_now(asset: Asset, failure: FailureRecord | None, now_ms: int, decided_at_ms: int) -> str | None:
+def why_not_now(
+    asset: Asset, quiets: Iterable[Quiet], failure: FailureRecord | None, now_ms: int, decided_at_ms: int
+) -> str | None:
     """The law by which nothing may be started for the asset at this moment, and why; None if it may.
 
     A wait that was over when the asset decided is over, also if the clock was put back since.
     """
-    if is_quiet(asset.quiet, now_ms):
-        return f"L9: it is quiet for {asset.asset_id} ({asset.quiet})"
+    for quiet in quiets:
+        if is_quiet(quiet, now_ms):
+            return f"L9: it is quiet for {asset.asset_id} ({quiet})"
     if failure is None:
         return None
     at_ms = max(now_ms, decided_at_ms)

@@ -16,7 +16,8 @@ from actors.runtime import VirtualClock
 from tests.simulation.declared import Declared
 from tests.simulation.malformed import MALFORMED
 from tests.simulation.oracle import Oracle
-from tests.simulation.scenario import Action, Scenario
+from tests.simulation.plain import keys_within
+from tests.simulation.scenario import Action, Quiet, Scenario
 
 __all__ = ["Outside"]
 
@@ -82,6 +83,10 @@ class Outside:
                     self._put(self._declared.workflows[slug].definition(self._next_number()))
             case "alter", (str(asset_id), str(name), value):
                 self._alter(asset_id, name, value)
+            case "silence", (str(slug), quiet):
+                self._silence(slug, quiet)
+            case "fill", (str(asset_id), str(window), str(kind), int(but)):
+                self._fill(asset_id, window, kind, but)
             case "remove", (str(slug),):
                 self._remove_or_restore(slug)
             case unknown:
@@ -106,13 +111,13 @@ class Outside:
                 dedupe_key=dedupe_key,
             )
         )
-        self._oracle.changes.recorded(asset_id, recorded.version)
+        self._oracle.changes.recorded(asset_id, recorded.version, key)
 
     def pause(self, scope: str, for_ms: int | None) -> None:
         now_ms = self._clock.now_ms()
         until_ms = None if for_ms is None else now_ms + for_ms
         self._store.pause(scope, until_ms, "simulation", now_ms)
-        self._oracle.pauses[scope] = until_ms
+        self._oracle.paused(scope, until_ms)
 
     def unpause(self, scope: str) -> None:
         self._store.unpause(scope, self._clock.now_ms())
@@ -122,9 +127,11 @@ class Outside:
         for slug in list(self._removed):
             self._remove_or_restore(slug)
 
-    def unpause_and_resume_all(self) -> None:
+    def unpause_all(self) -> None:
         for scope in list(self._oracle.pauses):
             self.unpause(scope)
+
+    def resume_all(self) -> None:
         for asset_id in self._declared.assets:
             self._store.resume(asset_id)
 
@@ -153,8 +160,21 @@ class Outside:
         if workflow.slug not in self._removed:
             self._put(workflow.definition(self._next_number()))
 
+    def _silence(self, slug: str, quiet: Quiet | None) -> None:
+        workflow = self._declared.silence(slug, quiet)
+        if slug not in self._removed:
+            self._put(workflow.definition(self._next_number()))
+
+    def _fill(self, asset_id: str, window: str, kind: str, but: int) -> None:
+        """Produce what was never made of an asset's windows inside a longer one, `but` for so many."""
+        made = self._store.read_assets([asset_id])[asset_id].latest
+        keys = [key for key in keys_within(self._declared.assets[asset_id].kind, kind, window) if key not in made]
+        for key in keys[: max(0, len(keys) - but)]:
+            self.record(asset_id, key, self._clock.now_ms())
+
     def _remove_or_restore(self, slug: str) -> None:
         self._declared.unsettled.add(slug)
+        self._declared.removed_once.add(slug)
         if slug in self._removed:
             del self._removed[slug]
             self._put(self._declared.workflows[slug].definition())

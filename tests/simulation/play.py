@@ -51,7 +51,8 @@ def play_scenario(scenario: Scenario) -> Failure | None:
     except (Exception, LawBroken) as error:
         return Failure(scenario, f"{type(error).__name__}: {error}", tuple(world.trace.lines))
     finally:
-        world.system.dispatcher.kill()
+        for service in world.services.all:
+            service.system.dispatcher.kill()
         client.flushdb()
     return None
 

@@ -155,7 +155,7 @@ class SimulatedRuns:
             step_id="step",
             data_version="same" if same else f"data-{run.order.run_id}",
         )
-        self._oracle.changes.recorded(asset.asset_id, self._store.record(made).version)
+        self._oracle.changes.recorded(asset.asset_id, self._store.record(made).version, key)
         run.told.append(made)
         self._oracle.run_made(run.order.run_id, asset, key)
 

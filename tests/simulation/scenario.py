@@ -15,6 +15,7 @@ __all__ = [
     "Backoff",
     "Budget",
     "Quiet",
+    "Rule",
     "Scenario",
     "Workflow",
 ]
@@ -66,11 +67,25 @@ class Backoff:
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """How the partitions of an upstream go into those of the asset; `waits`: only once all of them are there."""
+
+    type: str | None = None
+    waits: bool = False
+
+    def declaration(self) -> str | dict[str, Any]:
+        if self.type is not None and not self.waits:
+            return self.type
+        return _present({"type": self.type, "wait": "all" if self.waits else None})
+
+
+@dataclass(frozen=True, slots=True)
 class Asset:
     """One asset, made by a workflow of its own or by one that makes two.
 
     `kind` says how it is partitioned: none, static, dynamic, minute, hour or day. `has_policy`: there is an
-    `autoMaterialize` block, which opts it in unless `enabled` is False.
+    `autoMaterialize` block, which opts it in unless `enabled` is False. `mappings` are rules by the id of the upstream,
+    `*` is that of all others.
     """
 
     asset_id: str
@@ -96,6 +111,8 @@ class Asset:
     ignore: tuple[str, ...] = ()
     on_missing: bool = False
     lookback: int | None = None
+    mappings: tuple[tuple[str, Rule], ...] = ()
+    catch_up: str | None = None
 
     @property
     def opted_in(self) -> bool:
@@ -107,6 +124,15 @@ class Asset:
         if not (self.opted_in and self.follows):
             return ()
         return tuple(u for u in self.upstreams if u not in self.ignore and (self.only is None or u in self.only))
+
+    def rule_of(self, upstream: str) -> Rule:
+        found = _NO_RULE
+        for name, rule in self.mappings:
+            if name == upstream:
+                return rule
+            if name == "*":
+                found = rule
+        return found
 
     def __str__(self) -> str:
         """What differs from an asset without any policy."""
@@ -151,17 +177,30 @@ class Asset:
                 "failureBudget": self.budget.declaration() if self.budget else None,
                 "upstream": upstream or None,
                 "onMissing": self.on_missing or None,
+                "partitionMapping": self._mapping(),
+                "catchUp": self.catch_up,
             }
         )
+
+    def _mapping(self) -> object:
+        """One rule for every upstream, or one for each."""
+        if len(self.mappings) == 1 and self.mappings[0][0] == "*":
+            return self.mappings[0][1].declaration()
+        return {name: rule.declaration() for name, rule in self.mappings} or None
+
+
+_NO_RULE = Rule()
 
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
     slug: str
     assets: tuple[Asset, ...]
+    quiet: Quiet | None = None
 
     def __str__(self) -> str:
-        return f"{self.slug}: {', '.join(map(str, self.assets))}"
+        quiet = f" ({self.quiet})" if self.quiet else ""
+        return f"{self.slug}{quiet}: {', '.join(map(str, self.assets))}"
 
     def definition(self, version: int = 1) -> dict[str, Any]:
         steps = []
@@ -176,7 +215,8 @@ class Workflow:
                     "produces": [asset.declaration()],
                 }
             )
-        return {"slug": self.slug, "name": self.slug, "version": version, "steps": steps}
+        definition = {"slug": self.slug, "name": self.slug, "version": version, "steps": steps}
+        return definition | ({"quietHours": self.quiet.declaration()} if self.quiet else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +235,8 @@ class Scenario:
     """Rates are from 0 to 1. `generation` is that of the generator, see `generator.make_scenario`.
 
     Of a run's steps `slow_rate` take virtual time; a run that vanishes is given up after `vanish_ms`; of what it made
-    `retell_rate` is told once more, later. Of the events `late_rate` are held back, past others or for a while.
+    `retell_rate` is told once more, later. Of the events `late_rate` are held back, past others or for a while. A pause
+    or an outage of `catch_up_after_ms` is long. Of several `services` one leads.
     """
 
     seed: int
@@ -213,6 +254,8 @@ class Scenario:
     slow_rate: float = 0.0
     retell_rate: float = 0.0
     vanish_ms: int = 0
+    catch_up_after_ms: int = 3_600_000
+    services: int = 1
     generation: int = 1
 
     @property

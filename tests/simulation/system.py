@@ -16,7 +16,7 @@ from actors.core.decide import Defaults
 from actors.core.graph import AssetSpec
 from actors.core.run_queue import Capacity
 from actors.enqueuer import EnqueuerActor
-from actors.messages import StartChildren
+from actors.messages import OpenQueue, StartChildren
 from actors.registry import GraphRegistryActor
 from actors.runtime import SteppedDispatcher, VirtualClock, VirtualTimers
 from actors.supervisor import ChildSpec, Intensity, SupervisorActor
@@ -26,14 +26,11 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.oracle_policies import DEFAULT_BUDGET
 from tests.simulation.runs import SimulatedRuns
 from tests.simulation.scenario import Scenario
+from tests.simulation.term import Term
 from tests.simulation.trace import TraceObserver
 
 __all__ = ["Poison", "SteppedLane", "System"]
 
-DEFAULTS = Defaults(
-    backoff=BackoffPolicy(base_ms=500, max_ms=8_000),
-    budget=FailureBudget(DEFAULT_BUDGET.failures, DEFAULT_BUDGET.cool_off_ms),
-)
 REFRESH_MS = 600_000
 
 
@@ -60,7 +57,11 @@ class Poison:
 
 
 class System:
-    """One life of the service, from its start to its crash. `given_up` says why its supervisor gave up, if it did."""
+    """One life of the service, from its start to its crash; none lived for `outage_ms` before it.
+
+    With a `term` what it writes is fenced by that; it `leads` from the start, or after `open`. Without `runs` it has
+    runs of its own, which end with it. `given_up` says why its supervisor gave up, if it did.
+    """
 
     def __init__(
         self,
@@ -71,6 +72,11 @@ class System:
         oracle: Oracle,
         trace: TraceObserver,
         next_number: Callable[[], int],
+        outage_ms: int,
+        *,
+        runs: SimulatedRuns | None = None,
+        term: Term | None = None,
+        leads: bool = True,
     ) -> None:
         self._scenario = scenario
         self._next_number = next_number
@@ -79,16 +85,26 @@ class System:
         self.given_up: str | None = None
         self.dispatcher = SteppedDispatcher()
         self.timers = VirtualTimers(clock)
-        self.runs = SimulatedRuns(scenario, declared, store, clock, oracle)
-        end_orphans(store, self.runs, now_ms=clock.now_ms())
+        if runs is None:
+            self.runs = SimulatedRuns(scenario, declared, store, clock, oracle)
+            end_orphans(store, self.runs, now_ms=clock.now_ms())
+        else:
+            self.runs = runs
+        self._is_leading = leads
         self.lanes: list[SteppedLane] = []
+        self.gateway = CatalogGateway(oracle.watched_store(term), self.runs, clock, self._make_lane, is_leading=leads)
         self.around = Surroundings(
             clock=clock,
             timers=self.timers,
-            catalog=CatalogGateway(oracle.watched_store(), self.runs, clock, self._make_lane),
+            catalog=self.gateway,
             observer=trace,
-            defaults=DEFAULTS,
+            defaults=Defaults(
+                backoff=BackoffPolicy(base_ms=500, max_ms=8_000),
+                budget=FailureBudget(DEFAULT_BUDGET.failures, DEFAULT_BUDGET.cool_off_ms),
+                catch_up_after_ms=scenario.catch_up_after_ms,
+            ),
             new_run_id=lambda: f"run-{next_number()}",
+            outage_ms=outage_ms,
         )
         supervisor = self.dispatcher.spawn(
             SupervisorActor,
@@ -102,6 +118,13 @@ class System:
         )
         self.around.links.supervisor = supervisor
         supervisor.tell(StartChildren())
+
+    def open(self) -> None:
+        """Act from now on."""
+        if not self._is_leading:
+            self._is_leading = True
+            self.gateway.lead()
+            self.around.to_enqueuer(OpenQueue())
 
     def crash(self) -> None:
         """Everything in memory is gone at once."""
@@ -125,7 +148,9 @@ class System:
 
     def _start_enqueuer(self) -> None:
         capacity = Capacity(self._scenario.max_runs, self._scenario.workflow_limits, self._scenario.pool_limits)
-        self.around.links.enqueuer = self.dispatcher.spawn(EnqueuerActor, self.around, capacity, 60_000)
+        self.around.links.enqueuer = self.dispatcher.spawn(
+            EnqueuerActor, self.around, capacity, 60_000, is_open=self._is_leading
+        )
 
     def _start_registry(self) -> None:
         self.around.links.registry = self.dispatcher.spawn(

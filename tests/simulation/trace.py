@@ -12,22 +12,32 @@ __all__ = ["TraceObserver"]
 
 
 class TraceObserver:
-    """Implements `Observer`; keeps the last lines, and which partitions decided to be made, why, and when last.
+    """Implements `Observer`; keeps the last lines, and which partitions decided to be made, why, when and as which of
+    all decisions last.
 
     `debounced` are the waits for further updates that the oracle has not looked at yet, with their ends.
     """
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: VirtualClock, name: str = "") -> None:
         self._clock = clock
+        self._name = name
         self._start_ms = clock.now_ms()
         self.lines: deque[str] = deque(maxlen=400)
         self.wanted: dict[tuple[str, str | None], set[Reason]] = {}
         self.decided_at: dict[tuple[str, str | None], int] = {}
+        self.decisions = 0
+        self.decided_as: dict[tuple[str, str | None], int] = {}
         self.debounced: list[tuple[str, str | None, int]] = []
         self.unexplained: list[str] = []
 
+    def another(self, name: str) -> TraceObserver:
+        """That of another service, in the same lines."""
+        trace = TraceObserver(self._clock, f"{name}: ")
+        trace.lines, trace._start_ms = self.lines, self._start_ms
+        return trace
+
     def note(self, text: str) -> None:
-        self.lines.append(f"{(self._clock.now_ms() - self._start_ms) / 1000:9.3f}  {text}")
+        self.lines.append(f"{(self._clock.now_ms() - self._start_ms) / 1000:9.3f}  {self._name}{text}")
 
     def decided(
         self,
@@ -42,7 +52,9 @@ class TraceObserver:
         next_look_ms: int | None,
         is_news: bool,
     ) -> None:
+        self.decisions += 1
         if isinstance(decision, Materialize):
+            self.decided_as[asset_id, partition_key] = self.decisions
             self.wanted.setdefault((asset_id, partition_key), set()).add(decision.reason)
             self.decided_at[asset_id, partition_key] = self._clock.now_ms()
         if isinstance(decision, Wait) and decision.reason is Reason.DEBOUNCE and decision.until_ms is not None:

@@ -6,19 +6,23 @@ fired, something done from outside. One seeded generator chooses, so a seed repl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from itertools import count
 from random import Random
 
 from redis import Redis
 
 from actors.catalog.redis_store import RedisStore
+from actors.catalog.store import Deposed
 from actors.runtime import VirtualClock
 from tests.simulation.declared import Declared
 from tests.simulation.delivery import Delivery
 from tests.simulation.oracle import Oracle
 from tests.simulation.outside import Outside
 from tests.simulation.scenario import BASE_MS, Action, Scenario
+from tests.simulation.services import Services
 from tests.simulation.system import Poison, SteppedLane, System
 from tests.simulation.trace import TraceObserver
 
@@ -44,21 +48,22 @@ class World:
         self.oracle = Oracle(scenario, self.declared, client, prefix, self.clock, self.trace)
         numbers = count(1)
         self._next_number = lambda: next(numbers)
-        self._is_healing = False
         self._highest_ms = BASE_MS
         self.outside = Outside(
             scenario, self.declared, client, prefix, self.store, self.clock, self.oracle, self._next_number
         )
-        self.delivery = Delivery(
-            scenario,
-            client,
-            prefix,
-            self.rng,
-            self.clock,
-            self.oracle,
-            self._tell_registry,
+        self.services = Services(
+            scenario, self.declared, client, prefix, self.rng, self.clock, self.oracle, self._next_number
         )
-        self.system = self._start()
+
+    @property
+    def system(self) -> System:
+        """The service that leads."""
+        return self.services.leader.system
+
+    @property
+    def delivery(self) -> Delivery:
+        return self.services.leader.delivery
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -87,11 +92,11 @@ class World:
             wait_ms = self._wait_ms()
             if wait_ms is None or wait_ms > left_ms:
                 self.clock.advance(max(0, left_ms))
-                self.system.timers.fire_due()
+                self._fire_due()
                 self._until_still()
                 return
             self.clock.advance(max(0, wait_ms))
-            self.system.timers.fire_due()
+            self._fire_due()
 
     def _until_calm(self) -> None:
         """Let time pass until no run was under way for a while, so that no debounce holds one back either."""
@@ -102,10 +107,17 @@ class World:
 
     def _wait_ms(self) -> int | None:
         """How long until something goes on by itself."""
-        next_at_ms = self.system.timers.next_at()
-        timer_ms = None if next_at_ms is None else next_at_ms - self.clock.now_ms()
-        waits = (timer_ms, self.system.runs.wait_ms(), self.delivery.wait_ms())
+        waits = [self.system.runs.wait_ms()]
+        for service in self.services.all:
+            next_at_ms = service.system.timers.next_at()
+            waits.append(None if next_at_ms is None else next_at_ms - self.clock.now_ms())
+            waits.append(service.delivery.wait_ms())
         return min((wait for wait in waits if wait is not None), default=None)
+
+    def _fire_due(self) -> None:
+        self.services.retire()
+        for service in self.services.all:
+            service.system.timers.fire_due()
 
     def _some_steps(self, number: int) -> None:
         for _ in range(number):
@@ -122,39 +134,42 @@ class World:
 
     def _step(self) -> bool:
         """One step of whatever can go on without time passing."""
-        system = self.system
         choices: list[tuple[int, Callable[[], None]]] = []
-        if system.dispatcher.runnable():
-            choices.append((10, self._step_actor))
-        lanes = [lane for lane in system.lanes if lane.work]
-        if lanes:
-            choices.append((4, lambda: self._answer(self.rng.choice(lanes))))
-        if system.runs.is_busy:
+        for service in self.services.all:
+            if service.system.dispatcher.runnable():
+                choices.append((10, partial(self._step_actor, service.system)))
+            lanes = [lane for lane in service.system.lanes if lane.work]
+            if lanes:
+                choices.append((4, partial(self._answer, lanes)))
+        if self.system.runs.is_busy:
             choices.append((2, self._advance_run))
-        if self.delivery.has_something():
-            choices.append((4, self.delivery.deliver))
+        for service in self.services.all:
+            if service.delivery.has_something():
+                choices.append((4, service.delivery.deliver))
         if not choices:
-            return self.delivery.release_overtaken()
+            released = [service.delivery.release_overtaken() for service in self.services.all]
+            return any(released)
         (chosen,) = self.rng.choices([act for _, act in choices], [weight for weight, _ in choices])
         chosen()
         self.oracle.check_always()
         return True
 
-    def _answer(self, lane: SteppedLane) -> None:
-        lane.work.popleft()()
-        self.delivery.may_have_news = True
+    def _answer(self, lanes: Sequence[SteppedLane]) -> None:
+        with suppress(Deposed):  # whoever asked is about to be thrown away
+            self.rng.choice(lanes).work.popleft()()
+        self.services.wrote()
 
     def _advance_run(self) -> None:
         self.system.runs.advance(self.rng)
-        self.delivery.may_have_news = True
+        self.services.wrote()
 
-    def _step_actor(self) -> None:
-        self.system.dispatcher.step(self.rng.randrange)
+    def _step_actor(self, system: System) -> None:
+        system.dispatcher.step(self.rng.randrange)
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
     def _do(self, action: Action) -> None:
-        self.delivery.may_have_news = True
+        self.services.wrote()
         match action.kind, action.args:
             case "wait", (int(ms),):
                 self.advance(ms)
@@ -165,7 +180,13 @@ class World:
             case "cancel", ():
                 self.system.runs.cancel_one(self.rng)
             case "crash", ():
-                self._crash()
+                self.services.crash()
+            case "takeover", ():
+                self.services.takeover()
+            case "outage", (int(ms), str(asset_id), keys):
+                self._outage(ms, asset_id, keys)
+            case "long_hold", (str(scope), int(ms), str(asset_id), keys):
+                self._long_hold(scope, ms, asset_id, keys)
             case "poison_asset", (str(asset_id),):
                 self.system.poison(asset_id)
             case "poison_registry", ():
@@ -178,9 +199,11 @@ class World:
     def _step_clock(self, ms: int) -> None:
         """The wall clock jumps; what is due by it then fires, as when a timer thread looks at the clock again."""
         self._highest_ms = max(self._highest_ms, self.clock.now_ms())
+        self.oracle.holds.clock_steps()
         self.clock.set_wall(self.clock.now_ms() + ms)
+        self.oracle.holds.clock_steps()
         self.oracle.changes.clock_stepped()
-        self.system.timers.fire_due()
+        self._fire_due()
 
     def _hold(self, asset_id: str, key: str | None, for_ms: int | None) -> None:
         """Several updates while all is paused; the pause is ended by hand, or by time."""
@@ -188,29 +211,58 @@ class World:
         for _ in range(self.rng.randint(1, 4)):
             self._some_steps(self.rng.randrange(0, 60))
             self.outside.record(asset_id, key, self.clock.now_ms())
-            self.delivery.may_have_news = True
+            self.services.wrote()
         self._until_still()
         self.oracle.check_nothing_made()
         if for_ms is None:
             self.outside.unpause("all")
-            self.delivery.may_have_news = True
+            self.services.wrote()
         else:
             self.advance(for_ms)
 
+    def _long_hold(self, scope: str, ms: int, asset_id: str, keys: Sequence[str | None]) -> None:
+        """Several partitions change during a pause that is ended by hand."""
+        self.outside.pause(scope, None)
+        for key in keys:
+            self._some_steps(self.rng.randrange(0, 20))
+            self.outside.record(asset_id, key, self.clock.now_ms())
+            self.services.wrote()
+        self.advance(ms)
+        self.outside.unpause(scope)
+        self.services.wrote()
+
+    def _outage(self, ms: int, asset_id: str, keys: Sequence[str | None]) -> None:
+        """The service dies, and is started again after a while; the world goes on meanwhile."""
+        for service in self.services.all:
+            service.system.crash()
+        for key in keys:
+            self.outside.record(asset_id, key, self.clock.now_ms())
+        self.clock.advance(ms)
+        self.oracle.holds.outage(ms)
+        self.services.crash(ms)
+
     def _heal(self) -> None:
         self.trace.note("healing")
-        self._is_healing = self.delivery.is_healing = self.system.runs.is_healing = True
+        self.services.heal()
         self.outside.restore_all()
-        self.delivery.may_have_news = True
+        self.services.wrote()
         self._until_still()
         for run in self.store.active_runs():
             if not self.system.runs.owns(run.run_id):
                 self.system.runs.give_up(run)
-        self.delivery.may_have_news = True
-        self.outside.unpause_and_resume_all()
-        self.delivery.may_have_news = True
+        self.services.wrote()
+        self.outside.unpause_all()
+        self.services.wrote()
+        if self.scenario.generation > 2:
+            # What is passed over now is passed over before it is resumed.
+            self._until_still()
+            if self.oracle.holds.has_passed_over:
+                self._settle()
+                self.oracle.check_left_as_they_are()
+        self.outside.resume_all()
+        self.services.wrote()
         if self.system.given_up is not None:
-            self._crash()
+            self.services.crash()
         self._until_still()
 
     def _settle(self) -> None:
@@ -221,21 +273,3 @@ class World:
                 return
             self.advance(CHECK_EVERY_MS)
         raise AssertionError("the quiet hours of the scenario leave no time to act in")
-
-    def _tell_registry(self, news: object) -> None:
-        self.system.around.to_registry(news)
-
-    # -- the system --------------------------------------------------------------------------------------------------
-
-    def _start(self) -> System:
-        system = System(
-            self.scenario, self.declared, self.store, self.clock, self.oracle, self.trace, self._next_number
-        )
-        system.runs.is_healing = self._is_healing
-        return system
-
-    def _crash(self) -> None:
-        """All memory is gone at once; what was delivered lately is delivered again."""
-        self.system.crash()
-        self.delivery.crash()
-        self.system = self._start()
