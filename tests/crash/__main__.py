@@ -32,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--launcher", choices=get_args(Launcher), default="local", help="who executes runs (default: the services)"
     )
+    parser.add_argument(
+        "--without", action="append", default=[], choices=[fault.name for fault in Fault], help="never this fault"
+    )
     parser.add_argument("--keep", action="store_true", help="keep logs and events also where all was well")
     parser.add_argument("--json", action="store_true", help="tell the result as JSON; progress goes to stderr")
     options = parser.parse_args(arguments)
@@ -47,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         per_second=options.per_second,
         rounds_per_house=options.rounds_per_house,
         launcher=options.launcher,
+        without=frozenset(Fault[name] for name in options.without),
         keep=options.keep,
     )
     campaign = Campaign(wanted, folder, tell=tell)

@@ -35,13 +35,14 @@ _LOOK_SECONDS: Final = 0.1
 @dataclass(frozen=True, slots=True)
 class Options:
     """`rounds_per_house`: then everything is ended and begun anew on an empty server, so that checks stay quick.
-    `keep`: also the folders of houses in which all was well."""
+    `without`: faults that are not drawn. `keep`: also the folders of houses in which all was well."""
 
     rounds: int
     seed: int
     per_second: float = 20.0
     rounds_per_house: int = 10
     launcher: Launcher = "local"
+    without: frozenset[Fault] = frozenset()
     keep: bool = False
 
 
@@ -102,7 +103,8 @@ class Campaign:
         folder = self._folder / f"rounds-{rounds[0]}-{rounds[-1]}"
         with _opened(folder, self._options.launcher) as (house, watch):
             # Each round draws from a seed of its own, so a single one can be understood without those before it.
-            emitter = Emitter(house.service.store, random.Random(f"{self._options.seed}/{rounds[0]}"), f"e{rounds[0]}")
+            chance = random.Random(f"{self._options.seed}/{rounds[0]}")
+            emitter = Emitter(house.producer_store(), chance, f"e{rounds[0]}")
             catalog = house.service.catalog
             oracle = Oracle(catalog.client, catalog.store, house.service.keys, budget=BUDGET)
             play = _House(house, watch, emitter, oracle)
@@ -123,7 +125,8 @@ class Campaign:
         began = time.monotonic()
         told_before, runs_before = len(play.emitter.told), len(play.oracle.replay.runs)
         play.emitter.start(per_second=self._options.per_second)
-        injected = play.inject_all(draw(chance, self._options.launcher), chance, load_seconds=chance.uniform(1, 3))
+        faults = draw(chance, self._options.launcher, self._options.without)
+        injected = play.inject_all(faults, chance, load_seconds=chance.uniform(1, 3))
         load_seconds, rest_began = 0.0, time.monotonic()
         try:
             broken = play.heal()

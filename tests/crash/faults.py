@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -23,6 +24,7 @@ from tests.integration.service.driver import now_ms
 __all__ = ["Fault", "Injected", "draw", "inject"]
 
 _LONGEST_DOWN_SECONDS: Final = 1.0
+_LONGEST_STALL_SECONDS: Final = 1.0
 _LONGEST_HANG_SECONDS: Final = 3.0
 """Longer than a lease, and than a client waits for an answer."""
 
@@ -37,6 +39,7 @@ class Fault(StrEnum):
     CUT_LEADER = "the leader's line swallows all"
     HOLD_LEADER = "the leader's line delivers late"
     RESET_LEADER = "the leader's connections are reset"
+    HOLD_PRODUCER = "the producer's line delivers late"
     FLUSH_SCRIPTS = "the server forgets its scripts"
     RESTART_LEADER = "clean restart of the leader"
     RESTART_STANDBY = "clean restart of the standby"
@@ -70,9 +73,9 @@ class Injected:
     has_standby: bool
 
 
-def draw(chance: random.Random, launcher: Launcher) -> list[Fault]:
+def draw(chance: random.Random, launcher: Launcher, without: Container[Fault] = ()) -> list[Fault]:
     """One or two faults of different kinds."""
-    kinds = [fault for fault in Fault if launcher == "celery" or fault not in _OF_CELERY]
+    kinds = [fault for fault in Fault if fault not in without and (launcher == "celery" or fault not in _OF_CELERY)]
     return chance.sample(kinds, chance.choice((1, 1, 2)))
 
 
@@ -91,6 +94,11 @@ def inject(fault: Fault, house: House, watch: LeaseWatch, chance: random.Random)
             house.server.kill()
             time.sleep(chance.uniform(0, _LONGEST_DOWN_SECONDS))
             house.server.start()
+            is_done = True
+        case Fault.HOLD_PRODUCER:
+            house.producer_line.hold()
+            time.sleep(chance.uniform(0, _LONGEST_STALL_SECONDS))
+            house.producer_line.mend()
             is_done = True
         case Fault.HANG_SERVER:
             house.server.hang(chance.uniform(0.2, _LONGEST_HANG_SECONDS))

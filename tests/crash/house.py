@@ -4,11 +4,14 @@ to the server."""
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, Literal
 
-from actors.catalog.store import CatalogUnavailable
+from actors.catalog.connection import connect
+from actors.catalog.redis_store import RedisStore
+from actors.catalog.store import CatalogUnavailable, Store
+from actors.settings import load_settings
 from tests.crash.graph import definitions
 from tests.crash.line import Line
 from tests.crash.processes import Process, begin_service, begin_worker
@@ -22,6 +25,7 @@ Launcher = Literal["local", "celery"]
 
 LEASE_SECONDS: Final = 1.5
 BUDGET: Final = 50
+_PATIENCE_SECONDS: Final = 0.3
 _JOBS: Final = Path(__file__).parent / "jobs"
 _SETTINGS: Final[dict[str, dict[str, object]]] = {
     "redis": {"socket_timeout_seconds": 2.0},
@@ -53,6 +57,7 @@ class House:
         """Celery's; without it the services execute the runs."""
         self._has_workers = launcher == "celery"
         self._lines: list[Line] = []
+        self._ends = ExitStack()
 
     def open(self) -> None:
         self.server.start()
@@ -60,12 +65,20 @@ class House:
             self.services.append(Process(name, self._new_line(), begin_service(self.service)))
         for name in ("worker-one", "worker-two") if self._has_workers else ():
             self.workers.append(Process(name, self._new_line(), begin_worker(self.service)))
+        self.producer_line = self._new_line()
         pids = [each.pid for each in self.services]
         eventually(lambda: leader_pid(self.service) in pids, "one of the two leads")
 
     def _new_line(self) -> Line:
         self._lines.append(Line(self.server.socket_path))
         return self._lines[-1]
+
+    def producer_store(self) -> Store:
+        """The catalog as an outside producer with little patience sees it, by a line of its own."""
+        settings = load_settings([self.service.config_file], environ={})
+        client = connect(self.producer_line.url, socket_timeout_seconds=_PATIENCE_SECONDS)
+        self._ends.callback(client.close)
+        return RedisStore(client, prefix=settings.redis.prefix, streams=settings.streams, history=settings.history)
 
     @property
     def processes(self) -> list[Process]:
@@ -80,6 +93,7 @@ class House:
         """Bring everything back: the server, the lines, every process. What ended otherwise than it should have."""
         if not self.server.is_up:
             self.server.start()
+        self.producer_line.mend()
         for each in self.processes:
             each.let_go_on()
         wrong = [why for each in self.processes if (why := each.why_ended_wrongly()) is not None]
@@ -94,6 +108,7 @@ class House:
         for each in self.processes:
             if each.is_alive:
                 each.kill()
+        self._ends.close()
         for line in self._lines:
             line.close()
         with suppress(CatalogUnavailable):

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.crash.house import Launcher
 from tests.simulation.edits import Edit
 
 __all__ = ["MUTATIONS", "ROOT", "Mutation", "check"]
@@ -28,78 +27,95 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 @dataclass(frozen=True, slots=True)
 class Mutation:
     name: str
-    edit: Edit
-    launcher: Launcher = "local"
+    edits: tuple[Edit, ...]
 
+
+_NO_CLAIM: Final = Edit("actors/catalog/lua/submit.lua", "if holder then\n", "if false then\n")
+_NO_BASIS: Final = Edit("actors/catalog/lua/submit.lua", "if #outdated > 0 then\n", "if false then\n")
+_NO_TERM: Final = Edit("actors/catalog/lua/prelude.lua", "if args.term then\n", "if false then\n")
 
 MUTATIONS: Final = (
     Mutation(
         "a repeated production is recorded again",
-        Edit(
-            "actors/catalog/lua/record.lua",
-            "  earlier = earlier or redis.call('GET', seen_keys[index])\n",
-            "",
+        (
+            Edit(
+                "actors/catalog/lua/record.lua",
+                "  earlier = earlier or redis.call('GET', seen_keys[index])\n",
+                "",
+            ),
         ),
     ),
     Mutation(
-        "the claim is not looked at",
-        Edit("actors/catalog/lua/submit.lua", "if holder then\n", "if false then\n"),
+        "two services lead at once",
+        (Edit("actors/catalog/lua/lease_acquire.lua", "if not args.sole and left_ms > 0", "if false and left_ms > 0"),),
     ),
     Mutation(
-        "what an asset knew when it asked for a run is not looked at",
-        Edit("actors/catalog/lua/submit.lua", "if #outdated > 0 then\n", "if false then\n"),
+        "two services lead at once, and nothing is asked at a claim",
+        (
+            Edit(
+                "actors/catalog/lua/lease_acquire.lua", "if not args.sole and left_ms > 0", "if false and left_ms > 0"
+            ),
+            _NO_CLAIM,
+            _NO_BASIS,
+            _NO_TERM,
+        ),
+    ),
+    Mutation(
+        "a term may be given out again",
+        (
+            Edit(
+                "actors/catalog/lua/lease_acquire.lua",
+                "redis.call('HINCRBY', leader_key, 'term', 1)",
+                "redis.call('HINCRBY', leader_key, 'term', 0)",
+            ),
+        ),
+    ),
+    Mutation(
+        "a former leader's writes are carried out, and nothing is asked at a claim", (_NO_CLAIM, _NO_BASIS, _NO_TERM)
     ),
     Mutation(
         "a run that is given up keeps its claim",
-        Edit(
-            "actors/catalog/lua/finish_run.lua",
-            "if redis.call('HGET', key('claims'), claim) == args.runId then\n",
-            "if not args.overdue and redis.call('HGET', key('claims'), claim) == args.runId then\n",
+        (
+            Edit(
+                "actors/catalog/lua/finish_run.lua",
+                "if redis.call('HGET', key('claims'), claim) == args.runId then\n",
+                "if not args.overdue and redis.call('HGET', key('claims'), claim) == args.runId then\n",
+            ),
         ),
     ),
     Mutation(
         "a run whose worker is gone is never given up",
-        Edit(
-            "actors/execution/reaper.py",
-            "            elif watched_ms >= self._lease_ms:\n",
-            "            elif watched_ms < 0:\n",
+        (
+            Edit(
+                "actors/execution/reaper.py",
+                "            elif watched_ms >= self._lease_ms:\n",
+                "            elif watched_ms < 0:\n",
+            ),
         ),
     ),
     Mutation(
         "a run that nobody has started is not launched again",
-        Edit(
-            "actors/execution/reaper.py",
-            '            if run.kind == "start":\n                self._start_late(run)\n',
-            '            if run.kind == "start":\n                pass\n',
-        ),
-    ),
-    Mutation(
-        "what a run records after it was given up counts",
-        Edit("actors/catalog/lua/record.lua", "if status and status ~= 'running' then\n", "if false then\n"),
-    ),
-    Mutation(
-        "a term begins without looking at what the lease says",
-        Edit("actors/catalog/lua/lease_acquire.lua", "if not args.sole and left_ms > 0", "if false and left_ms > 0"),
-    ),
-    Mutation(
-        "a term may be given out again",
-        Edit(
-            "actors/catalog/lua/lease_acquire.lua",
-            "redis.call('HINCRBY', leader_key, 'term', 1)",
-            "redis.call('HINCRBY', leader_key, 'term', 0)",
+        (
+            Edit(
+                "actors/execution/reaper.py",
+                '            if run.kind == "start":\n                self._start_late(run)\n',
+                '            if run.kind == "start":\n                pass\n',
+            ),
         ),
     ),
     Mutation(
         "a new leader begins at the newest event",
-        Edit(
-            "actors/catalog/stream.py",
-            "        self._read_up_to = cursor if self._read_up_to is None else min(cursor, self._read_up_to)\n",
-            "        self._read_up_to = self._leads_at\n",
+        (
+            Edit(
+                "actors/catalog/stream.py",
+                "        self._read_up_to = cursor if self._read_up_to is None else min(cursor, self._read_up_to)\n",
+                "        self._read_up_to = self._leads_at\n",
+            ),
         ),
     ),
     Mutation(
         "a script that the server forgot is not sent again",
-        Edit("actors/catalog/scripts.py", "        except NoScriptError:\n", "        except ZeroDivisionError:\n"),
+        (Edit("actors/catalog/scripts.py", "        except NoScriptError:\n", "        except ZeroDivisionError:\n"),),
     ),
 )
 
@@ -117,16 +133,16 @@ def check(mutation: Mutation, *, rounds: int, seed: int) -> dict[str, Any] | Non
                 shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(ROOT / name, copy / name)
-        target = copy / mutation.edit.file
-        text = target.read_text(encoding="utf-8")
-        if text.count(mutation.edit.old) != 1:
-            raise ValueError(
-                f"mutation {mutation.name!r}: its old text stands {text.count(mutation.edit.old)} times in "
-                f"{mutation.edit.file}; bring it up to date"
-            )
-        target.write_text(text.replace(mutation.edit.old, mutation.edit.new), encoding="utf-8")
+        for edit in mutation.edits:
+            target = copy / edit.file
+            text = target.read_text(encoding="utf-8")
+            if text.count(edit.old) != 1:
+                raise ValueError(
+                    f"mutation {mutation.name!r}: its old text stands {text.count(edit.old)} times in {edit.file};"
+                    " bring it up to date"
+                )
+            target.write_text(text.replace(edit.old, edit.new), encoding="utf-8")
         command = [sys.executable, "-m", "tests.crash", "--rounds", str(rounds), "--seed", str(seed), "--json"]
-        command += ["--launcher", mutation.launcher]
         played = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
         if not played.stdout:
             return {"failedRound": None, "broken": [played.stderr.strip().splitlines()[-1]]}
