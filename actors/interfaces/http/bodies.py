@@ -24,8 +24,10 @@ __all__ = [
     "OfPartition",
     "PausePut",
     "PlanPost",
+    "RunPath",
     "RunPost",
-    "SegmentPath",
+    "ScopePath",
+    "SlugPath",
     "body_of",
     "known_parameters_only",
     "raw_body",
@@ -43,7 +45,11 @@ def _decoded(text: str) -> str:
 AssetPath = Annotated[
     str, AfterValidator(_decoded), Path(description="The asset's id; write / in it as %2F.", examples=["orders.daily"])
 ]
-SegmentPath = Annotated[str, AfterValidator(_decoded), Path()]
+SlugPath = Annotated[str, AfterValidator(_decoded), Path(description="The workflow's slug.", examples=["orders-daily"])]
+RunPath = Annotated[str, AfterValidator(_decoded), Path(description="The run's id.", examples=["run-1"])]
+ScopePath = Annotated[
+    str, AfterValidator(_decoded), Path(description="all, workflow:SLUG or asset:ID.", examples=["all"])
+]
 
 
 class Body(BaseModel):

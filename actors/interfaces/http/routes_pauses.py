@@ -14,7 +14,7 @@ from actors.interfaces.dump import pause_json
 from actors.interfaces.durations import parse_duration_ms
 from actors.interfaces.http.access import Access, now_ms
 from actors.interfaces.http.answers import answer, new_router, require_asset, tells
-from actors.interfaces.http.bodies import PausePut, SegmentPath, body_of, takes
+from actors.interfaces.http.bodies import PausePut, ScopePath, body_of, takes
 from actors.interfaces.http.problems import Kind, Refused
 from actors.interfaces.http.routes_workflows import require_workflow
 from actors.interfaces.http.schemas import PauseOut, Unpaused
@@ -52,7 +52,7 @@ def pause(access: Access, body: PauseBody) -> JSONResponse:
 
 
 @router.delete("/pauses/{scope:path}", **tells(Unpaused, "It goes on; `left` are the pauses that still hold."))
-def unpause(access: Access, scope: SegmentPath) -> JSONResponse:
+def unpause(access: Access, scope: ScopePath) -> JSONResponse:
     """End a pause: what was held back goes on at once, unless another pause holds it too."""
     at_ms = now_ms()
     was_paused = access.store.unpause(_scope(scope, "scope"), at_ms)

@@ -25,13 +25,13 @@ router = APIRouter(tags=["probes"])
 
 @router.get("/healthz", responses={200: {"model": RoleOut, "description": "It answers."}})
 async def healthz(request: Request, access: Access) -> Response:
-    """Whether anybody answers, and in which role. Takes no token."""
+    """Whether anybody answers, and in which role."""
     return _answer(access, request)
 
 
 @router.get("/readyz", responses={200: {"model": RoleOut, "description": "It is ready."}, 503: _NOT_READY})
 async def readyz(request: Request, access: Access) -> Response:
-    """Whether the service leads or stands by. Takes no token."""
+    """Whether the service leads or stands by."""
     return _answer(access, request)
 
 

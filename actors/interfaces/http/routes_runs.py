@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from actors.catalog.store import RunRecord, RunStatus, Store
 from actors.interfaces.http.access import Access, now_ms
 from actors.interfaces.http.answers import Limit, answer, new_router, no_such, tells
-from actors.interfaces.http.bodies import SegmentPath
+from actors.interfaces.http.bodies import RunPath
 from actors.interfaces.http.problems import Kind, Refused
 from actors.interfaces.http.schemas import Audited, Canceled, Log, RunDetail, RunOut, StepOut
 from actors.interfaces.records import audit_json, run_json, step_json
@@ -39,7 +39,7 @@ def list_runs(
 
 
 @router.get("/runs/{run_id}", **tells(RunDetail, "The run, what it read, and its steps."))
-def run(access: Access, run_id: SegmentPath) -> JSONResponse:
+def run(access: Access, run_id: RunPath) -> JSONResponse:
     """One run: why it started, what it read, its steps, and the last lines that they wrote."""
     record = _require(access.store, run_id)
     steps = [step_json(step) for step in record.steps]
@@ -47,13 +47,13 @@ def run(access: Access, run_id: SegmentPath) -> JSONResponse:
 
 
 @router.get("/runs/{run_id}/steps", **tells(list[StepOut], "Its steps."))
-def steps(access: Access, run_id: SegmentPath) -> JSONResponse:
+def steps(access: Access, run_id: RunPath) -> JSONResponse:
     """The steps of a run that have begun."""
     return answer([step_json(step) for step in _require(access.store, run_id).steps])
 
 
 @router.get("/runs/{run_id}/logs", **tells(list[Log], "What its steps wrote."))
-def logs(access: Access, run_id: SegmentPath) -> JSONResponse:
+def logs(access: Access, run_id: RunPath) -> JSONResponse:
     """The last lines that each step wrote."""
     kept = ("stepId", "attempt", "stdoutTail", "stderrTail")
     told = [step_json(step) for step in _require(access.store, run_id).steps]
@@ -61,7 +61,7 @@ def logs(access: Access, run_id: SegmentPath) -> JSONResponse:
 
 
 @router.post("/runs/{run_id}/cancel", **tells(Canceled, "It was canceled, or is being stopped."))
-def cancel(access: Access, run_id: SegmentPath) -> JSONResponse:
+def cancel(access: Access, run_id: RunPath) -> JSONResponse:
     """Cancel a run. One that has not started is canceled at once; one that runs is stopped by whoever leads."""
     record = _require(access.store, run_id)
     if record.status is RunStatus.QUEUED and access.store.cancel_queued(run_id, now_ms=now_ms()):

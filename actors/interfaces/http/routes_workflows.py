@@ -25,7 +25,7 @@ from actors.interfaces.graph_view import graph_of
 from actors.interfaces.http.access import Access, ServiceAccess, now_ms
 from actors.interfaces.http.answers import Limit, answer, new_router, no_such, tells
 from actors.interfaces.http.auth import LOOKS
-from actors.interfaces.http.bodies import RunPost, SegmentPath, body_of, raw_body, takes
+from actors.interfaces.http.bodies import RunPost, SlugPath, body_of, raw_body, takes
 from actors.interfaces.http.problems import Kind, Refused
 from actors.interfaces.http.schemas import (
     AutoMaterialize,
@@ -107,7 +107,7 @@ def validate(access: Access, text: RawBody, form: BodyFormat) -> JSONResponse:
 
 
 @router.get("/workflows/{slug}", **tells(WorkflowDetail, "The workflow and its definition."))
-def workflow(access: Access, slug: SegmentPath) -> JSONResponse:
+def workflow(access: Access, slug: SlugPath) -> JSONResponse:
     """A workflow: its summary, its definition as it was written, and what is likely not what was meant."""
     definition = require_workflow(access.store, slug)
     source = access.store.workflow_sources().get(slug)
@@ -121,7 +121,7 @@ def workflow(access: Access, slug: SegmentPath) -> JSONResponse:
 
 
 @router.put("/workflows/{slug}", **tells(PutOut, "Whether it is new, or changed."), openapi_extra=_DEFINITION)
-def put_workflow(access: Access, slug: SegmentPath, text: RawBody, form: BodyFormat) -> JSONResponse:
+def put_workflow(access: Access, slug: SlugPath, text: RawBody, form: BodyFormat) -> JSONResponse:
     """Check a definition and keep it in the catalog; the service follows it at once."""
     definition = parse_definition(text, source="body", format=form)
     if definition.slug != slug:
@@ -141,11 +141,11 @@ def put_workflow(access: Access, slug: SegmentPath, text: RawBody, form: BodyFor
 
 
 @router.delete("/workflows/{slug}", **tells(Removed, "It was dropped."))
-def remove_workflow(access: Access, slug: SegmentPath) -> JSONResponse:
+def remove_workflow(access: Access, slug: SlugPath) -> JSONResponse:
     """Drop a workflow from the catalog. What it made stays known; nothing makes it again."""
+    require_workflow(access.store, slug)
     source = access.store.workflow_sources().get(slug)
-    if not access.store.remove_workflow(slug):
-        raise no_such("workflow", slug, (w.slug for w in access.store.workflows()))
+    access.store.remove_workflow(slug)
     note = "it came from a file of the workflows folder; remove that too, or the service loads it again"
     is_file = source is not None and source[0] == "file"
     return answer({"slug": slug, "removed": True, "note": note if is_file else None})
@@ -156,7 +156,7 @@ def remove_workflow(access: Access, slug: SegmentPath) -> JSONResponse:
     **tells(RunOut, "The run, which waits for its turn.", 202),
     openapi_extra=takes(RunPost),
 )
-def run_workflow(access: Access, slug: SegmentPath, body: RunBody) -> JSONResponse:
+def run_workflow(access: Access, slug: SlugPath, body: RunBody) -> JSONResponse:
     """Ask for a run by hand. It passes through quiet hours and pauses, and keeps the limits."""
     store, key = access.store, body.partition_key
     definition = require_workflow(store, slug)
@@ -185,7 +185,7 @@ def run_workflow(access: Access, slug: SegmentPath, body: RunBody) -> JSONRespon
 
 
 @router.get("/workflows/{slug}/auto-materialize", **tells(AutoMaterialize, "What it does by itself."))
-def auto_materialize(access: Access, slug: SegmentPath, limit: Limit = 10) -> JSONResponse:
+def auto_materialize(access: Access, slug: SlugPath, limit: Limit = 10) -> JSONResponse:
     """Its claims, what waits after failures, what expires next, and its latest automatic runs, by the catalog."""
     store = access.store
     definition = require_workflow(store, slug)
