@@ -22,6 +22,8 @@ __all__ = ["RedisAssets"]
 
 _SEEN_FOR_MS: Final = 7 * DAY_MS
 """How long an outsider's dedupe key is remembered."""
+_SENT_AGAIN_FOR_MS: Final = 600_000
+"""Longer than a connection goes on sending a call whose answer was lost."""
 
 
 class RedisAssets(RedisRoom):
@@ -139,6 +141,8 @@ class RedisAssets(RedisRoom):
             "resume",
             assetId=asset_id,
             partition=partition_key,
+            call=uuid.uuid4().hex,
+            seenForMs=_SENT_AGAIN_FOR_MS,
             **self._told(AssetResumed(asset_id=asset_id, partition_key=partition_key)),
         )
         return cleared

@@ -203,7 +203,8 @@ class RedisRuns(RedisRoom):
                 runId=run_id,
                 status=status.value,
                 nowMs=now_ms,
-                token=uuid.uuid4().hex,
+                # A worker calls again when the server was away, and is to hear that it has ended the run.
+                token=f"{token}:{status.value}" if token else uuid.uuid4().hex,
                 error=error,
                 expected=[
                     {"assetId": asset_id, "partition": partition_field(key)}

@@ -1,9 +1,16 @@
 -- Forgets the failures and dismissals of one partition of an asset, or of all, and publishes `asset.resumed`.
 --
 -- KEYS, ARGV  see prelude.lua
--- args        assetId, eventType, eventData (JSON text), eventsLimit; partition ('' for none), absent for every partition
+-- args        assetId, call (a name for this call alone), seenForMs, eventType, eventData (JSON text), eventsLimit;
+--             partition ('' for none), absent for every partition
 -- returns     how many partitions had something to forget
 -- atomic      finding and forgetting
+local seen_key = key('seen', redis.sha1hex('resume' .. UNIT .. args.call))
+-- The same call sent again after its answer was lost: what failed since is not forgotten.
+local answered = redis.call('GET', seen_key)
+if answered then
+  return tonumber(answered)
+end
 local asset_key = key('asset', args.assetId)
 local cleared = {}
 local count = 0
@@ -27,4 +34,5 @@ else
   end
 end
 publish(args.eventType, args.eventData)
+redis.call('SET', seen_key, int(count), 'PX', args.seenForMs)
 return count
