@@ -23,7 +23,10 @@ from actors.execution.job_process import signal_name
 from actors.execution.step_output import StepOutput
 from actors.execution.step_runner import FailureKind, JobOutcome
 
-__all__ = ["PoolLost", "TaskWatch"]
+__all__ = ["BEGIN_SECONDS", "PoolLost", "PoolStuck", "TaskWatch"]
+
+BEGIN_SECONDS: Final = 30.0
+"""How long a task may take to begin when a worker is free for it: far longer than new processes on a busy machine."""
 
 _START_POLL_SECONDS: Final = 0.05
 _LIFE_POLL_SECONDS: Final = 0.5
@@ -37,12 +40,26 @@ class PoolLost(Exception):  # noqa: N818 - an event, of which the pool makes ano
     """The worker, or the whole pool, was lost before the job began."""
 
 
-class TaskWatch:
-    """`output` is where the job's output is at the moment."""
+class PoolStuck(PoolLost):
+    """The job did not begin although a worker was free for it, and the pool says that it is well.
 
-    def __init__(self, pool: ProcessPool, future: ProcessFuture[JobOutcome], output: StepOutput) -> None:
+    Its workers share a lock by which they fetch tasks. One that is killed while it holds it never gives it back.
+    """
+
+
+class TaskWatch:
+    """`output` is where the job's output is at the moment, `pool` where the task is."""
+
+    def __init__(
+        self,
+        pool: ProcessPool,
+        future: ProcessFuture[JobOutcome],
+        output: StepOutput,
+        begin_seconds: float = BEGIN_SECONDS,
+    ) -> None:
         self.output = output
-        self._pool = pool
+        self.pool = pool
+        self._begin_seconds = begin_seconds
         self._future = future
         self._awake = threading.Event()
 
@@ -65,11 +82,15 @@ class TaskWatch:
 
     def _wait_to_begin(self, cancel: CancelToken) -> JobOutcome | None:
         """None when a worker has taken the task, or it is over already."""
+        deadline = time.monotonic() + self._begin_seconds
         while not (self._future.running() or self._future.done()):
             if cancel.is_set:
                 return _canceled()
-            if not self._pool.active:
+            if not self.pool.active:
                 self._give_up_unless_begun()
+                return _broken()
+            if time.monotonic() > deadline:
+                self._give_up_unless_begun(PoolStuck)
                 return _broken()
             self._awake.wait(_START_POLL_SECONDS)
         return None
@@ -109,10 +130,10 @@ class TaskWatch:
             self._bury(at_once=True)
             return _broken()
 
-    def _give_up_unless_begun(self) -> None:
+    def _give_up_unless_begun(self, reason: type[PoolLost] = PoolLost) -> None:
         self._revoke()
         if self.output.begun_by() is None:
-            raise PoolLost
+            raise reason
 
     def _revoke(self) -> None:
         self.output = self.output.revoke()

@@ -23,7 +23,7 @@ from actors.execution.jobs import Job
 from actors.execution.slots import Slots
 from actors.execution.step_output import StepOutput
 from actors.execution.step_runner import FailureKind, JobContext, JobOutcome
-from actors.execution.task_watch import PoolLost, TaskWatch
+from actors.execution.task_watch import BEGIN_SECONDS, PoolLost, PoolStuck, TaskWatch
 from actors.execution.worker_process import set_up_worker
 
 __all__ = ["WorkerPool"]
@@ -33,9 +33,15 @@ _log: Final = structlog.get_logger(__name__)
 
 
 class WorkerPool:
-    """Runs jobs in at most `processes` worker processes, each of which is replaced after `max_tasks` jobs."""
+    """Runs jobs in at most `processes` worker processes, each of which is replaced after `max_tasks` jobs.
 
-    def __init__(self, *, processes: int, max_tasks: int, work_dir: Path | None = None) -> None:
+    A pool in which a task does not begin within `begin_seconds`, though a process is free for it, is replaced.
+    """
+
+    def __init__(
+        self, *, processes: int, max_tasks: int, work_dir: Path | None = None, begin_seconds: float = BEGIN_SECONDS
+    ) -> None:
+        self._begin_seconds = begin_seconds
         self._processes = processes
         self._max_tasks = max_tasks
         self._work_dir = work_dir
@@ -92,8 +98,20 @@ class WorkerPool:
             outcome = watch.outcome(timeout_ms, cancel)
             stdout, stderr = watch.output.tails()
             return replace(outcome, stdout_tail=stdout, stderr_tail=stderr)
+        except PoolStuck:
+            with self._lock:
+                self._replace(watch.pool, f"no process took a job for {self._begin_seconds:g} s")
+            raise
         finally:
             watch.output.remove()
+
+    def _replace(self, former: ProcessPool, reason: str) -> None:
+        """Under the lock: put another pool in the place of one that is of no use. What runs there is killed."""
+        if self._pool is former:
+            _log.warning("workers.replaced", reason=reason)
+            self._pool = self._new_pool()
+            former.stop()  # type: ignore[no-untyped-call]
+            self._retire(former)
 
     def _schedule(self, job: Job, context: JobContext) -> TaskWatch:
         with self._lock:
@@ -101,17 +119,14 @@ class WorkerPool:
                 raise RuntimeError("the worker pool is not started, or stopped already")
             if not self._pool.active:
                 # An idle worker was killed, by hand or for lack of memory, and pebble gave the whole pool up.
-                _log.warning("workers.replaced", reason="the pool of worker processes broke")
-                former, self._pool = self._pool, self._new_pool()
-                former.stop()  # type: ignore[no-untyped-call]
-                self._retire(former)
+                self._replace(self._pool, "the pool of worker processes broke")
             output = StepOutput(Path(tempfile.mkdtemp(dir=self._folder.name)))
             try:
                 future = self._pool.schedule(run_in_worker, args=(job, context, str(output.folder)))
             except RuntimeError:
                 output.remove()
                 raise PoolLost from None
-            return TaskWatch(self._pool, future, output)
+            return TaskWatch(self._pool, future, output, self._begin_seconds)
 
     def _new_pool(self) -> ProcessPool:
         # Workers are forked from a server process that has imported what they need, and has no threads and no
