@@ -19,7 +19,7 @@ from actors.interfaces.http.bodies import raw_body
 from actors.interfaces.http.cloudevents import BATCHED, STRUCTURED, read_events, record_event
 from actors.interfaces.http.decisions import DecisionFeed, Listener
 from actors.interfaces.http.problems import Kind, Refused
-from actors.interfaces.http.schemas import EventTaken
+from actors.interfaces.http.run_schemas import EventTaken
 
 __all__ = ["router"]
 

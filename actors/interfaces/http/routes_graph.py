@@ -16,7 +16,7 @@ from actors.interfaces.http.auth import LOOKS
 from actors.interfaces.http.bodies import PlanPost, body_of, takes
 from actors.interfaces.http.plan_process import PlanRequest
 from actors.interfaces.http.routes_assets import check_partition
-from actors.interfaces.http.schemas import GraphOut, PlanOut
+from actors.interfaces.http.run_schemas import GraphOut, PlanOut
 from actors.planning.plan import Event
 
 __all__ = ["router"]

@@ -17,7 +17,8 @@ from actors.interfaces.http.answers import answer, new_router, require_asset, te
 from actors.interfaces.http.bodies import PausePut, ScopePath, body_of, takes
 from actors.interfaces.http.problems import Kind, Refused
 from actors.interfaces.http.routes_workflows import require_workflow
-from actors.interfaces.http.schemas import PauseOut, Unpaused
+from actors.interfaces.http.run_schemas import Unpaused
+from actors.interfaces.http.schemas import PauseOut
 
 __all__ = ["router"]
 

@@ -12,7 +12,7 @@ from actors.interfaces.http.access import Access, now_ms
 from actors.interfaces.http.answers import Limit, answer, new_router, no_such, tells
 from actors.interfaces.http.bodies import RunPath
 from actors.interfaces.http.problems import Kind, Refused
-from actors.interfaces.http.schemas import Audited, Canceled, Log, RunDetail, RunOut, StepOut
+from actors.interfaces.http.run_schemas import Audited, Canceled, Log, RunDetail, RunOut, StepOut
 from actors.interfaces.records import audit_json, run_json, step_json
 
 __all__ = ["router"]

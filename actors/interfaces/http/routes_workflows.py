@@ -27,7 +27,7 @@ from actors.interfaces.http.answers import Limit, answer, new_router, no_such, t
 from actors.interfaces.http.auth import LOOKS
 from actors.interfaces.http.bodies import RunPost, SlugPath, body_of, raw_body, takes
 from actors.interfaces.http.problems import Kind, Refused
-from actors.interfaces.http.schemas import (
+from actors.interfaces.http.run_schemas import (
     AutoMaterialize,
     Checked,
     PutOut,
