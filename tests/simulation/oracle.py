@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from redis import Redis
@@ -19,12 +19,13 @@ from actors.core.state import Dismissal
 from actors.runtime import VirtualClock
 from tests.simulation.declared import Declared
 from tests.simulation.laws import LawBroken
+from tests.simulation.oracle_at_rest import AtRest
 from tests.simulation.oracle_changes import Changes
 from tests.simulation.oracle_holds import Holds
-from tests.simulation.oracle_policies import expected_keys, expires_at_ms, is_in_lookback, why_not_now
+from tests.simulation.oracle_policies import why_not_now
 from tests.simulation.oracle_store import WatchedStore
-from tests.simulation.oracle_updates import Records, is_covered, is_stale, missing, newer, not_made, once_below
-from tests.simulation.plain import is_key_of, is_latest_only, is_quiet
+from tests.simulation.oracle_updates import Records, is_stale, missing, newer, once_below
+from tests.simulation.plain import is_key_of, is_latest_only
 from tests.simulation.scenario import Action, Asset, Scenario
 from tests.simulation.term import Term
 from tests.simulation.trace import TraceObserver
@@ -57,6 +58,7 @@ class Oracle:
         self.dead_letters: set[str] = set()
         self.pauses: dict[str, int | None] = {}
         self.holds = Holds(scenario, declared, clock, self.changes)
+        self._at_rest = AtRest(declared, clock, self.changes)
 
     # -- while it runs -----------------------------------------------------------------------------------------------
 
@@ -252,55 +254,19 @@ class Oracle:
                 )
 
     def is_quiet_anywhere(self) -> bool:
-        now_ms = self._clock.now_ms()
-        return any(
-            asset.opted_in and any(is_quiet(quiet, now_ms) for quiet in self._declared.quiets(asset.asset_id))
-            for asset in self._declared.assets.values()
-        )
+        return self._at_rest.is_quiet_anywhere()
 
     def check_left_as_they_are(self) -> None:
-        """L9: nothing is held back any more, but not resumed yet: only what was passed over, or failed, is stale."""
-        records = self._store.read_assets(list(self._declared.assets))
-        waiting = self._waiting()
-        for asset in self._declared.assets.values():
-            if asset.opted_in and asset.asset_id not in waiting:
-                why = not_made(self._declared, records, asset, self._clock.now_ms(), self._excuses(records, asset))
-                if why is not None:
-                    raise LawBroken(f"L9: nothing holds it back, and it was not passed over: {why}")
-
-    def _excuses(self, records: Records, asset: Asset) -> Callable[[str | None, Mapping[str, int]], bool]:
-        record = records[asset.asset_id]
-
-        def is_excused(key: str | None, changed: Mapping[str, int]) -> bool:
-            failure = record.failures.get(key)
-            if failure is not None and why_not_now(asset, (), failure, self._clock.now_ms(), 0) is not None:
-                return True
-            return is_covered(record.dismissals.get(key), changed)
-
-        return is_excused
+        """L9: nothing is held back any more, but not resumed yet."""
+        self._at_rest.check_left_as_they_are(self._store.read_assets(list(self._declared.assets)))
 
     def check_end(self) -> None:
         self._check_nothing_active()
-        records = self._store.read_assets(list(self._declared.assets))
-        waiting = self._waiting()
-        for asset in self._declared.assets.values():
-            if asset.opted_in and asset.asset_id not in waiting:
-                if (why := not_made(self._declared, records, asset, self._clock.now_ms())) is not None:
-                    raise LawBroken(f"L1: {why}")
-                self._check_not_expired(records, asset)
-                self._check_nothing_missing(records, asset)
+        self._at_rest.check(self._store.read_assets(list(self._declared.assets)))
         self._check_events()
         if self.dead_letters != self.malformed:
             wrong = self.dead_letters ^ self.malformed
             raise LawBroken(f"L11: put aside though readable, or unreadable and not put aside: {sorted(wrong)}")
-
-    def _waiting(self) -> set[str]:
-        """The assets that may still wait: updates come so often that they, or what lies above them, debounce."""
-        found: set[str] = set()
-        for asset in self._declared.assets.values():  # upstream ones come first
-            if self.changes.is_debounced(asset) or found.intersection(asset.considered):
-                found.add(asset.asset_id)
-        return found
 
     def _check_nothing_active(self) -> None:
         active = self._store.active_runs()
@@ -309,20 +275,6 @@ class Oracle:
             raise LawBroken(
                 f"L1: all is still, but runs are left: active {active}, queued {[r.run_id for r in queued]}"
             )
-
-    def _check_not_expired(self, records: Records, asset: Asset) -> None:
-        now_ms = self._clock.now_ms()
-        for key, made in records[asset.asset_id].latest.items():
-            end_ms = expires_at_ms(asset, key, made)
-            if end_ms is None or end_ms > now_ms or not is_in_lookback(asset, key, now_ms):
-                continue
-            if missing(self._declared, records, asset, key) is None:
-                raise LawBroken(f"L6: {asset.asset_id}@{key} is expired and was not made again")
-
-    def _check_nothing_missing(self, records: Records, asset: Asset) -> None:
-        for key in expected_keys(asset, self._clock.now_ms()):
-            if key not in records[asset.asset_id].latest and missing(self._declared, records, asset, key) is None:
-                raise LawBroken(f"L6: {asset.asset_id}@{key} has onMissing and was never made")
 
     def _check_events(self) -> None:
         published: Counter[Any] = Counter()
