@@ -95,8 +95,9 @@ class Oracle:
         store.pass_over(asset_id, dismissals)
 
     def run_starts(self, run_id: str, upstreams: Iterable[str]) -> None:
-        records = self._store.read_assets(list(upstreams))
-        self._captured[run_id] = {asset_id: record.counter for asset_id, record in records.items()}
+        asset_ids = list(upstreams)
+        counters: Any = self._client.hmget(f"{self._prefix}:counters", asset_ids) if asset_ids else ()
+        self._captured[run_id] = {asset_id: int(n or 0) for asset_id, n in zip(asset_ids, counters, strict=True)}
 
     def run_made(self, run_id: str, asset: Asset, key: str | None) -> None:
         self._made.append((asset.asset_id, key))
