@@ -10,7 +10,7 @@ from actors.core.decide import Decision, Materialize, Skip, Wait
 from actors.core.pauses import Pause
 from actors.messages import AssetDump, DecisionEntry, PartitionDump
 
-__all__ = ["asset_json", "decision_kind", "iso_or_none", "pause_json"]
+__all__ = ["asset_json", "decision_json", "decision_kind", "iso_or_none", "pause_json"]
 
 
 def asset_json(dump: AssetDump) -> JsonObject:
@@ -84,7 +84,7 @@ def _partition(partition: PartitionDump, upstreams: tuple[str, ...]) -> JsonObje
         "budgetLeft": partition.budget_left,
         "nextEligibleAt": iso_or_none(partition.next_eligible_ms),
         "decisions": [
-            _entry(entry) for entry in sorted(partition.decisions, key=lambda entry: entry.at_ms, reverse=True)
+            decision_json(entry) for entry in sorted(partition.decisions, key=lambda entry: entry.at_ms, reverse=True)
         ],
     }
 
@@ -102,7 +102,7 @@ def _inputs(upstreams: tuple[str, ...], read: Mapping[str, int], latest: Mapping
     return inputs
 
 
-def _entry(entry: DecisionEntry) -> JsonObject:
+def decision_json(entry: DecisionEntry) -> JsonObject:
     told: dict[str, Json] = {
         "at": iso_or_none(entry.at_ms),
         "decision": decision_kind(entry.decision),

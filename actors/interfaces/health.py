@@ -16,8 +16,8 @@ Role = Literal["starting", "leader", "standby"]
 def with_health(application: WSGIApplication, role: Callable[[], Role]) -> WSGIApplication:
     """The application, and two paths of ours.
 
-    `/healthz` answers 200 as long as anybody answers. `/readyz` answers 200 when the service leads or stands by, 503 when
-    it starts. The body of both is `{"role": "leader" | "standby" | "starting"}`.
+    `/healthz` answers 200 as long as anybody answers. `/readyz` answers 200 when the service leads or stands by, and
+    503 when it starts. The body of both is `{"role": "leader" | "standby" | "starting"}`.
     """
 
     def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -24,7 +24,7 @@ from actors.interfaces.offline import dump_assets
 from actors.interfaces.render import print_json, print_lines
 from actors.interfaces.session import ConfigOption, JsonOption, PartitionOption, Session, note, open_session
 
-__all__ = ["explain"]
+__all__ = ["explain", "explain_asset"]
 
 _HISTORY_READ = 1_000
 
@@ -58,7 +58,7 @@ def explain(
         if run is not None:
             _explain_run(session.catalog.store, run, as_json=as_json)
             return
-        explanation = _explain_asset(session, asset or "", partition)
+        explanation = explain_asset(session, asset or "", partition)
     if as_json:
         print_json(explanation)
     else:
@@ -76,7 +76,7 @@ def _explain_run(store: Store, run_id: str, *, as_json: bool) -> None:
         print_lines(story_lines(story))
 
 
-def _explain_asset(session: Session, asset_id: str, partition_key: str | None) -> JsonObject:
+def explain_asset(session: Session, asset_id: str, partition_key: str | None) -> JsonObject:
     """`{assetId, workflowSlug, live, partitions: [...]}`; the partitions in the form of `explain_partition`."""
     store, settings = session.catalog.store, session.settings
     check_known(store, asset_id)

@@ -24,7 +24,7 @@ from actors.planning.rehearsal import Policies
 from actors.planning.snapshot import read_snapshot
 from actors.settings import Settings
 
-__all__ = ["named_partition", "plan"]
+__all__ = ["named_partition", "plan", "policies_of"]
 
 _MINUTE_MS = 60_000
 _WEEK_MINUTES = 7 * 24 * 60
@@ -74,7 +74,7 @@ def plan(
         with _logs_on_stderr():
             made = make_plan(
                 snapshot,
-                _policies(settings),
+                policies_of(settings),
                 events,
                 now_ms=now_ms,
                 horizon_ms=int(minutes * _MINUTE_MS),
@@ -120,7 +120,7 @@ def _events(
         yield Event(kind, asset_id, key)
 
 
-def _policies(settings: Settings) -> Policies:
+def policies_of(settings: Settings) -> Policies:
     """As the service reads them at its start."""
     concurrency = settings.concurrency
     return Policies(

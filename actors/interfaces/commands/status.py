@@ -15,7 +15,7 @@ from actors.interfaces.errors import refused
 from actors.interfaces.render import age_text, print_json, print_lines
 from actors.interfaces.session import ConfigOption, JsonOption, open_session
 
-__all__ = ["status"]
+__all__ = ["service_json", "status"]
 
 
 def status(ctx: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -63,12 +63,12 @@ def _roles_json(services: Services) -> JsonObject:
     return {
         "term": services.term,
         "leaseLeftMs": services.left_ms,
-        "leader": _service_json(services.leader) if services.leader is not None else None,
-        "standbys": [_service_json(each) for each in services.living if not each.is_leader],
+        "leader": service_json(services.leader) if services.leader is not None else None,
+        "standbys": [service_json(each) for each in services.living if not each.is_leader],
     }
 
 
-def _service_json(service: LivingService) -> JsonObject:
+def service_json(service: LivingService) -> JsonObject:
     started = service.about.get("startedAtMs")
     return {
         "id": service.service_id,

@@ -16,7 +16,7 @@ from actors.interfaces.graph_view import dot, draw, graph_json, graph_of, mermai
 from actors.interfaces.render import print_json, print_lines, print_table
 from actors.interfaces.session import ConfigOption, JsonOption, note, open_session
 
-__all__ = ["graph", "put_workflow", "remove_workflow", "workflows"]
+__all__ = ["graph", "put_workflow", "remove_workflow", "workflow_json", "workflows"]
 
 _NO_WORKFLOWS = "no workflows; the service loads them from its workflows folder, and put-workflow adds one"
 
@@ -39,7 +39,7 @@ def workflows(ctx: typer.Context, config: ConfigOption = None, as_json: JsonOpti
     with open_session(ctx, config) as session:
         found = sorted(session.catalog.store.workflows(), key=lambda w: w.slug)
         sources = session.catalog.store.workflow_sources()
-    rows = [_summary(w, sources[w.slug][0] if w.slug in sources else None) for w in found]
+    rows = [workflow_json(w, sources[w.slug][0] if w.slug in sources else None) for w in found]
     if as_json:
         print_json(rows)
         return
@@ -141,7 +141,7 @@ def remove_workflow(
         note("it came from a file of the workflows folder; remove that too, or the service loads it again")
 
 
-def _summary(definition: WorkflowDefinition, source: str | None) -> dict[str, Json]:
+def workflow_json(definition: WorkflowDefinition, source: str | None) -> dict[str, Json]:
     spec = definition.to_spec()
     return {
         "slug": definition.slug,

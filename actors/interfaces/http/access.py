@@ -14,11 +14,11 @@ from actors.catalog.access import Catalog
 from actors.catalog.control import ControlClient
 from actors.catalog.store import CatalogUnavailable, Json, JsonObject, Store
 from actors.core.decide import Defaults
+from actors.interfaces.commands.status import service_json
 from actors.interfaces.health import Role
 from actors.interfaces.http.decisions import DecisionFeed
 from actors.interfaces.http.planner import Planner
 from actors.interfaces.http.problems import Kind, Refused
-from actors.interfaces.http.shared import service_json
 from actors.interfaces.session import Session
 from actors.settings import HttpTokens, Settings
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from actors.catalog.store import JsonObject
 from actors.core.decide import Decision
-from actors.interfaces.dump import _entry as decision_json
+from actors.interfaces.dump import decision_json
 from actors.interfaces.http.unheard import Unheard
 from actors.messages import DecisionEntry
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from actors.catalog.access import open_catalog
 from actors.catalog.store import JsonObject
-from actors.interfaces.http.shared import policies_of
+from actors.interfaces.commands.plan import policies_of
 from actors.interfaces.plan_view import plan_json, plan_notes
 from actors.planning.plan import Event, make_plan
 from actors.planning.snapshot import read_snapshot

@@ -14,6 +14,7 @@ from actors.core.freshness import ExpiryReason
 from actors.core.graph import Graph
 from actors.core.partitions import DynamicPartitioning, validate_key
 from actors.core.state import partition_name
+from actors.interfaces.commands.explain import explain_asset
 from actors.interfaces.dump import asset_json, iso_or_none
 from actors.interfaces.errors import CommandError
 from actors.interfaces.graph_view import graph_of
@@ -33,7 +34,6 @@ from actors.interfaces.http.schemas import (
     Staled,
     State,
 )
-from actors.interfaces.http.shared import explain_asset
 from actors.interfaces.offline import dump_assets
 from actors.interfaces.records import history_json
 

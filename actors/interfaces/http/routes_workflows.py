@@ -20,6 +20,7 @@ from actors.core.pauses import Pauses
 from actors.execution.jobs import JobRegistry
 from actors.execution.parameters import check_partition_key, run_parameters
 from actors.interfaces.checking import check_files, checked_json
+from actors.interfaces.commands.workflows import workflow_json
 from actors.interfaces.dump import asset_json, iso_or_none, pause_json
 from actors.interfaces.graph_view import graph_of
 from actors.interfaces.http.access import Access, ServiceAccess, now_ms
@@ -36,7 +37,6 @@ from actors.interfaces.http.run_schemas import (
     WorkflowDetail,
     WorkflowOut,
 )
-from actors.interfaces.http.shared import workflow_json
 from actors.interfaces.offline import dump_assets
 from actors.interfaces.records import run_json
 from actors.messages import AssetDump
