@@ -110,6 +110,8 @@ class Campaign:
             play = _House(house, watch, emitter, oracle)
             emitter.emit_each()
             broken = play.broken_at_rest()
+            if broken:
+                self.report.failed_round = rounds[0]
             for number in rounds:
                 if not broken:
                     broken = self._play_round(play, number)
