@@ -118,6 +118,7 @@ class KnownPartitions:
             present=self._upstreams.present,
         )
         for key, state in self._states.items():
+            self._upstreams.drop_superseded(spec, state)
             if key not in loaded:
                 loaded[key] = self._upstreams.open(spec, key)
             transitions.merge_loaded(state, loaded[key], pos)

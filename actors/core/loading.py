@@ -112,9 +112,11 @@ def note_cause(state: PartitionState, cause: Cause) -> bool:
 def note_present(state: PartitionState, cause: Cause) -> bool:
     """One upstream partition less to wait for; False if it was not waited for."""
     missing = state.missing.get(cause.asset_id)
-    if missing is None or cause.partition_key not in missing:
+    # An upstream whose partitioning nobody declares may come with keys: then any of them will do.
+    key = None if missing and None in missing else cause.partition_key
+    if missing is None or key not in missing:
         return False
-    missing.remove(cause.partition_key)
+    missing.remove(key)
     if not missing:
         del state.missing[cause.asset_id]
     return True
@@ -137,7 +139,8 @@ def open_partition(
         if upstream_id not in upstreams:
             continue  # what was read from the catalog will say
         keys = required_keys(upstreams[upstream_id], spec.partitioning, key, spec.mapping_of(upstream_id))
-        lacking = set(keys).difference(present.get(upstream_id, ()))
+        made = present.get(upstream_id, ())
+        lacking = set() if None in keys and made else set(keys).difference(made)
         if lacking:
             state.missing[upstream_id] = lacking
     return state

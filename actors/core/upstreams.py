@@ -55,3 +55,15 @@ class KnownUpstreams:
             return True
         self._newest[upstream_id] = key
         return False
+
+    def drop_superseded(self, spec: AssetSpec, state: PartitionState) -> None:
+        """Forget changes that were told before it was known how their upstream is partitioned, and are no concern."""
+        for upstream_id in spec.considered:
+            if spec.mapping_of(upstream_id).type is not MappingType.LATEST:
+                continue
+            told = [cause for cause in state.causes if cause.asset_id == upstream_id]
+            for cause in told:
+                self.is_superseded(spec, upstream_id, cause.partition_key)
+            past = {c.partition_key for c in told if self.is_superseded(spec, upstream_id, c.partition_key)}
+            state.causes = tuple(c for c in state.causes if c.asset_id != upstream_id or c.partition_key not in past)
+            state.latest[upstream_id] = max((c.version for c in told if c.partition_key not in past), default=0)

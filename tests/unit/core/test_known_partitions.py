@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from actors.core import waiting
+from actors.core import transitions, waiting
 from actors.core.graph import AssetSpec, AutoMaterialize
 from actors.core.known_partitions import KnownPartitions
 from actors.core.mappings import MappingType, PartitionMapping
@@ -81,3 +81,22 @@ def test_marks_of_an_upstream_that_is_followed_no_more_are_dropped() -> None:
     assert partitions.upstream_settled("b", None, 3, None, every_key=False) == [state]
     waiting.begin(state)
     assert (state.pending, state.pending_since_ms) == ({}, None)
+
+
+def test_an_upstream_of_which_nobody_says_how_it_is_partitioned_is_there_once_anything_of_it_is() -> None:
+    spec = hourly(PartitionMapping(wait_for_all=True))
+    partitions = known(spec, None, into=KnownPartitions(spec))
+    state = partitions.state("2026-03-01T05")
+    assert state.missing == {"a": {None}}
+    assert partitions.upstream_made(Cause("a", "whatever", 1)) == [state]
+    assert partitions.state("2026-03-01T06").missing == {}
+
+
+def test_older_windows_that_are_told_before_the_catalog_is_read_do_not_count_where_the_latest_does() -> None:
+    auto = AutoMaterialize(on_upstream_update=True, mapping=PartitionMapping(MappingType.LATEST))
+    spec = AssetSpec("x", "w", "s", ("a",), auto=auto)
+    partitions = KnownPartitions(spec)
+    state = partitions.state(None)
+    transitions.upstream_changed(state, Cause("a", "2026-03-01T04", 9), 1, NOON)
+    known(spec, HOUR, {"2026-03-01T04": 9, "2026-03-01T05": 8}, into=partitions)
+    assert partitions.state(None).latest == {"a": 8}
