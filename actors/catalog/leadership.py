@@ -199,10 +199,12 @@ class Leadership:
         with self._lock:
             if self._term != term:
                 return 0.0  # given up meanwhile
-            is_lost = not is_kept and self._lose(release=False)
-            if is_kept:
+            # Whoever asked in between was told that this service does not lead: it must not seem to lead on.
+            is_late = not self._sole and self._clock.monotonic_ms() >= self._ends_ms
+            is_lost = (is_late or not is_kept) and self._lose(release=is_kept)
+            if is_kept and not is_lost:
                 self._ends_ms = self._end(began_ms)
-        self._told(is_lost, "another service leads")
+        self._told(is_lost, "it was not renewed in time" if is_late else "another service leads")
         return self._lease_ms / 1000 / _PARTS
 
     def _acquire(self) -> float:

@@ -25,6 +25,8 @@ ONCE_BROKEN = (
     (2, 11_863),
     (3, 182),
     (3, 323),
+    (3, 718),
+    (3, 762),
 )
 """Generations and seeds that found defects: a slot that leaked, marks of one wave told apart, a want withdrawn by one
 that had been replaced, a run by hand left over from a removed workflow; a want that waited for a slot until it was
@@ -57,7 +59,7 @@ def test_former_scenarios_are_frozen() -> None:
     for generation, seed in ONCE_BROKEN:
         scenario = make_scenario(seed, generation)
         told.append("\n".join([*map(str, scenario.workflows), *map(str, scenario.actions)]))
-    assert hashlib.sha256("\n".join(told).encode()).hexdigest()[:16] == "22c755a8c4d3f494"
+    assert hashlib.sha256("\n".join(told).encode()).hexdigest()[:16] == "e28d9f518a0ad642"
 
 
 def test_the_mutations_still_fit_the_code() -> None:

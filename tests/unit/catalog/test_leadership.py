@@ -237,3 +237,18 @@ def test_two_never_lead_at_once_and_somebody_leads_when_all_is_well(seed: int) -
             each.turn()
         server.clock.advance(250)
     assert [each.term() is not None for each in candidates].count(True) == 1
+
+
+def test_a_renewal_that_is_answered_after_the_own_end_is_a_loss_and_is_told(server: MemoryServer) -> None:
+    """Who wrote in between was refused, and must hear of a change before it leads again."""
+    first = Candidate(server, "first")
+    first.turn()
+    server.clock.advance(LEASE_MS // 2)
+    first.lease.latency_ms = LEASE_MS // 2 - 10
+    first.turn()
+    assert (first.term(), first.changes) == (None, 2)
+    first.lease.latency_ms = 0
+    first.leadership.stand()
+    for _ in range(3):
+        first.turn()
+    assert (first.term(), first.changes) == (2, 3)
