@@ -184,7 +184,7 @@ def live(steps: list[Step], *, client: Redis, through: Redis, proxy: Proxy, repe
 
 
 _given = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
