@@ -157,7 +157,8 @@ class Oracle:
             quiets = self._declared.quiets(asset.asset_id)
             if (why := why_not_now(asset, quiets, failure, self._clock.now_ms(), decided_at_ms)) is not None:
                 return f"{why}, but {run.run_id} was started"
-            if (lacking := missing(self._declared, records, asset, key)) is not None:
+            unknown = self._declared.removed_once
+            if (lacking := missing(self._declared, records, asset, key, unknown)) is not None:
                 return f"L1: {asset.asset_id}@{key} is to wait for {lacking}, but {run.run_id} was started"
         lead, key = self._wanting(run)[0]
         if run.trigger["reason"] == "upstream-updated":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 
 from actors.catalog.store import AssetRecord
 from actors.core.state import Dismissal
@@ -43,10 +43,15 @@ def superseded(up: Asset, asset: Asset, keys: Iterable[str | None]) -> set[str |
     return set(by_age[:-1])
 
 
-def missing(declared: Declared, records: Records, asset: Asset, key: str | None) -> str | None:
-    """An upstream partition that must be there before this one is made by itself, and was never made."""
+def missing(
+    declared: Declared, records: Records, asset: Asset, key: str | None, unknown: Container[str] = ()
+) -> str | None:
+    """An upstream partition that must be there before this one is made by itself, and was never made.
+
+    Of the assets of `unknown` workflows nobody knew how they are partitioned, and so what there is to wait for.
+    """
     for upstream in asset.considered:
-        if asset.rule_of(upstream).waits:
+        if asset.rule_of(upstream).waits and declared.slug_of(upstream) not in unknown:
             lacking = required(declared.assets[upstream], asset, key).difference(records[upstream].latest)
             if lacking:
                 return f"{upstream}@{min(map(str, lacking))}"
