@@ -308,7 +308,7 @@ class Service:
 
     def _on_missed(self) -> None:
         _log.warning(
-            "stream.missed", text="events were dropped from the stream before they were read; all is read anew"
+            "stream.missed", text="events were missed, or the server is another than before; all is read anew"
         )
         self._is_to_begin_anew = True
         self._on_role()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 
 import structlog
@@ -26,6 +27,8 @@ class LogObserver:
         self._log = structlog.stdlib.get_logger("headwater")
         # Asked before a line is composed, which costs more than all that led to it.
         self._level = logging.getLogger("headwater")
+        self._lock = threading.Lock()
+        self._is_catalog_up: bool | None = None
 
     def decided(
         self,
@@ -203,7 +206,15 @@ class LogObserver:
         )
 
     def catalog_unavailable(self, *, error: str) -> None:
-        self._log.error("catalog down", error=error, text=error)
+        if self._is_news(is_up=False):
+            self._log.error("catalog down", error=error, text=error)
 
     def catalog_available(self) -> None:
-        self._log.info("catalog up")
+        if self._is_news(is_up=True):
+            self._log.info("catalog up")
+
+    def _is_news(self, *, is_up: bool) -> bool:
+        """Several threads find the catalog away, or back, each on its own; the first tells."""
+        with self._lock:
+            before, self._is_catalog_up = self._is_catalog_up, is_up
+            return before is not is_up

@@ -156,6 +156,17 @@ def _events_of(format: LogFormat) -> list[dict[str, Any]]:
     return log.events()
 
 
+def test_an_outage_is_told_once_and_so_is_its_end() -> None:
+    log = _Log("json")
+    observer = LogObserver()
+    for _ in range(3):
+        observer.catalog_unavailable(error="gone")
+    for _ in range(2):
+        observer.catalog_available()
+    observer.catalog_unavailable(error="gone again")
+    assert [event["event"] for event in log.events()] == ["catalog down", "catalog up", "catalog down"]
+
+
 def test_an_unknown_level_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="'loud' is unknown; use one of debug, info, warning, error"):
         configure_logging("json", "loud")
