@@ -307,9 +307,7 @@ class Service:
     # -- callbacks ---------------------------------------------------------------------------------------------------
 
     def _on_missed(self) -> None:
-        _log.warning(
-            "stream.missed", text="events were missed, or the server is another than before; all is read anew"
-        )
+        _log.warning("stream.missed", text="events were missed, or the server is another than before; all is read anew")
         self._is_to_begin_anew = True
         self._on_role()
 
