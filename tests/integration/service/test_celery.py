@@ -68,7 +68,7 @@ def workers(remote: Service) -> Iterator[Workers]:
     workers.end()
 
 
-@pytest.mark.parametrize("server_kind", SERVER_KINDS, indirect=True, scope="session")
+@pytest.mark.parametrize("server_kind", SERVER_KINDS[-1:], indirect=True, scope="session")
 def test_the_run_of_a_worker_that_is_killed_is_lost_and_made_again_by_another(
     remote: Service, workers: Workers
 ) -> None:

@@ -54,7 +54,7 @@ def pid_of(service: Service) -> int:
     return service.process.pid
 
 
-@pytest.mark.parametrize("server_kind", SERVER_KINDS, indirect=True, scope="session")
+@pytest.mark.parametrize("server_kind", SERVER_KINDS[-1:], indirect=True, scope="session")
 def test_a_killed_leader_is_followed_by_the_standby_and_nothing_is_lost_or_done_twice(
     remote: Service, ended: ExitStack
 ) -> None:

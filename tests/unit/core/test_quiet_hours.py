@@ -16,6 +16,7 @@ from actors.core.quiet_hours import (
 from tests.unit.core.zones import MINUTE_MS, ms, wall, zoned_instants
 
 EVERY_DAY: frozenset[int] = frozenset()
+TWO_WEEKS_MS = 14 * 24 * 60 * MINUTE_MS
 NIGHT = QuietWindow(EVERY_DAY, 22 * 60, 6 * 60)
 WINDOWS = st.builds(
     QuietWindow,
@@ -156,6 +157,7 @@ def test_always_quiet_means_every_minute_of_a_week(windows: tuple[QuietWindow, .
 
 
 @settings(deadline=None, max_examples=50)
+@example((QuietWindow(EVERY_DAY, 0, 615),), (QuietWindow(EVERY_DAY, 15, 0),), ("Pacific/Apia", ms("2011-12-30T10:00Z")))
 @given(st.lists(WINDOWS, min_size=1, max_size=2).map(tuple), st.lists(WINDOWS, max_size=2).map(tuple), zoned_instants())
 def test_several_schedules_are_quiet_until_none_of_them_is(
     one: tuple[QuietWindow, ...], other: tuple[QuietWindow, ...], place: tuple[str, int]
@@ -171,7 +173,8 @@ def test_several_schedules_are_quiet_until_none_of_them_is(
     if until is None:
         assert not is_any_quiet(now_ms)
         return
-    assert not is_any_quiet(until)
+    # Clocks of former years may leave no time free where those of today do: then it is looked at again later.
+    assert not is_any_quiet(until) or until - now_ms > TWO_WEEKS_MS
     assert all(is_any_quiet(at_ms) for at_ms in range(now_ms, until, 15 * MINUTE_MS))
     assert is_any_quiet(until - 1)
 
