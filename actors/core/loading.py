@@ -221,7 +221,7 @@ def _apply_upstream(
     present: Mapping[str, Set[str | None]],
 ) -> None:
     mapping = spec.mapping_of(upstream_id)
-    newest = newest_key(snapshot)
+    newest = newest_key(snapshot) if mapping.type is MappingType.LATEST else None
     # Oldest change first, as it would have been told: note_cause keeps what is newer than what it knows.
     for upstream_key, version, produced_at_ms in _changes(snapshot, since_ms):
         if is_superseded(snapshot.partitioning, upstream_key, newest, mapping):

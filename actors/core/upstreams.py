@@ -31,7 +31,8 @@ class KnownUpstreams:
             if snapshot is not None:
                 self.present.setdefault(upstream_id, set()).update(snapshot.changed)
         for upstream_id, snapshot in snapshots.items():
-            self.is_superseded(spec, upstream_id, newest_key(snapshot))
+            if spec.mapping_of(upstream_id).type is MappingType.LATEST:
+                self.is_superseded(spec, upstream_id, newest_key(snapshot))
 
     def open(self, spec: AssetSpec | None, key: str | None) -> PartitionState:
         """The state of a partition of which nothing is known yet."""

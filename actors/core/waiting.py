@@ -62,6 +62,8 @@ def upstream_settled(
     With `until_ms` it is dealt with until then: the mark stays, and counts again from that time on.
     """
     upstreams = [u for u in state.pending if u[0] == asset_id and (every_key or u[1] == partition_key)]
+    if not upstreams:
+        return False
     before = dict(state.pending)
     for upstream in upstreams:
         mark = state.pending[upstream]
@@ -164,7 +166,7 @@ def begin_next_wave(state: PartitionState) -> None:
 
 def _count_pending(state: PartitionState, now_ms: int) -> None:
     """The wait for upstreams is measured from when the first of them held this partition back."""
-    if not any(not mark.from_ms for mark in state.pending.values()):
+    if all(mark.from_ms for mark in state.pending.values()):
         state.pending_since_ms = None
     elif state.pending_since_ms is None:
         state.pending_since_ms = now_ms
