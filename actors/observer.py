@@ -5,11 +5,11 @@ Calls come from any dispatcher thread and must neither block nor raise.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from actors.core.decide import Decision, Reason
 
-__all__ = ["Observer"]
+__all__ = ["Observer", "Unheard"]
 
 
 class Observer(Protocol):
@@ -88,3 +88,55 @@ class Observer(Protocol):
     def catalog_unavailable(self, *, error: str) -> None: ...
 
     def catalog_available(self) -> None: ...
+
+
+class Unheard:
+    """An `Observer` that passes over every report. Whoever derives from it says anew what it hears."""
+
+    def decided(self, *_told: Any, **_named: Any) -> None:
+        return
+
+    def run_submitted(self, *_told: Any, **_named: Any) -> None:
+        return
+
+    def run_deduplicated(self, *_told: Any, **_named: Any) -> None:
+        return
+
+    def run_delayed(self, *_told: Any, **_named: Any) -> None:
+        return
+
+    def run_ended(self, *_told: Any, **_named: Any) -> None:
+        return
+
+    def run_lost(self, *_told: Any, **_named: Any) -> None:
+        return
+
+    def run_relaunched(self, *_told: Any, **_named: Any) -> None:
+        return
+
+    def failed(self, *_told: Any, **_named: Any) -> None:
+        return
+
+    def stale_changed(self, *_told: Any, **_named: Any) -> None:
+        return
+
+    def queue_changed(self, *_told: Any, **_named: Any) -> None:
+        return
+
+    def dead_letter(self, *_told: Any, **_named: Any) -> None:
+        return
+
+    def undelivered(self, *_told: Any, **_named: Any) -> None:
+        return
+
+    def child_restarted(self, *_told: Any, **_named: Any) -> None:
+        return
+
+    def workflow_changed(self, *_told: Any, **_named: Any) -> None:
+        return
+
+    def catalog_unavailable(self, *_told: Any, **_named: Any) -> None:
+        return
+
+    def catalog_available(self, *_told: Any, **_named: Any) -> None:
+        return

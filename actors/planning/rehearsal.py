@@ -20,6 +20,7 @@ from actors.core.graph import AssetSpec
 from actors.core.run_queue import Capacity
 from actors.enqueuer import EnqueuerActor
 from actors.messages import CountQueue, QueueDump
+from actors.observer import Unheard
 from actors.planning.memory import MemoryStore
 from actors.planning.rehearsed_runs import RehearsedRuns
 from actors.registry import GraphRegistryActor
@@ -61,8 +62,8 @@ class _Lane:
         self.work.clear()
 
 
-class _Listener:
-    """Implements `Observer`; keeps what makes a plan doubtful. Every other report is of no interest here."""
+class _Listener(Unheard):
+    """Keeps what makes a plan doubtful. Every other report is of no interest here."""
 
     def __init__(self) -> None:
         self.broken: list[str] = []
@@ -76,48 +77,6 @@ class _Listener:
     def workflow_changed(self, *, slug: str, change: str) -> None:
         if change.startswith("refused"):
             self.refused.append(f"workflow {slug} is left out: {change.removeprefix('refused: ')}")
-
-    def decided(self, **report: Any) -> None:
-        return
-
-    def run_submitted(self, **report: Any) -> None:
-        return
-
-    def run_deduplicated(self, **report: Any) -> None:
-        return
-
-    def run_delayed(self, **report: Any) -> None:
-        return
-
-    def run_ended(self, **report: Any) -> None:
-        return
-
-    def run_lost(self, **report: Any) -> None:
-        return
-
-    def run_relaunched(self, **report: Any) -> None:
-        return
-
-    def failed(self, **report: Any) -> None:
-        return
-
-    def stale_changed(self, delta: int) -> None:
-        return
-
-    def queue_changed(self, *, active: int, queued: int) -> None:
-        return
-
-    def dead_letter(self, *, reason: str) -> None:
-        return
-
-    def child_restarted(self, *, name: str, error: str, restarts: int) -> None:
-        return
-
-    def catalog_unavailable(self, *, error: str) -> None:
-        return
-
-    def catalog_available(self) -> None:
-        return
 
 
 class Rehearsal:

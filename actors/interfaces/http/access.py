@@ -44,8 +44,7 @@ class ServiceAccess:
 
     @property
     def defaults(self) -> Defaults:
-        settings = self.settings()
-        return settings.defaults()
+        return self.settings().defaults()
 
     def require_actors(self) -> None:
         """Go on only where the actors act.

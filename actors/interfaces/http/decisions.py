@@ -16,8 +16,8 @@ from typing import Final
 from actors.catalog.store import JsonObject
 from actors.core.decide import Decision
 from actors.interfaces.dump import decision_json
-from actors.interfaces.http.unheard import Unheard
 from actors.messages import DecisionEntry
+from actors.observer import Unheard
 
 __all__ = ["DecisionFeed", "Listener"]
 
