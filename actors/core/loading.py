@@ -16,6 +16,7 @@ from actors.core.mappings import (
     MappingType,
     PartitionMapping,
     downstream_keys,
+    is_by_production,
     is_superseded,
     required_keys,
 )
@@ -222,6 +223,9 @@ def _apply_upstream(
 ) -> None:
     mapping = spec.mapping_of(upstream_id)
     newest = newest_key(snapshot) if mapping.type is MappingType.LATEST else None
+    if not is_by_production(snapshot.partitioning, spec.partitioning, mapping):
+        # Whatever concerns a window is in the latest of some partition, or was forgotten with it.
+        since_ms = None
     # Oldest change first, as it would have been told: note_cause keeps what is newer than what it knows.
     for upstream_key, version, produced_at_ms in _changes(snapshot, since_ms):
         if is_superseded(snapshot.partitioning, upstream_key, newest, mapping):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 
@@ -299,6 +299,18 @@ productions = st.lists(
 
 
 @given(drawn=st.lists(declared, min_size=5, max_size=5), produced=productions, later=st.integers(0, 12))
+@example(
+    # What is left in the history of a forgotten window says nothing to one that reads the same window.
+    drawn=[{"follows": True, "missing": False, "when": "any", "retention": None, "lookback": None}] * 5,
+    produced=[
+        ("hours", 0, 0, False),
+        ("days", 2, 0, False),
+        ("days", 3, 0, False),
+        ("followers", 2, 0, True),
+        ("followers", 3, 0, False),
+    ],
+    later=6,
+)
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_forgetting_starts_nothing(
     client: Redis, drawn: list[dict[str, Any]], produced: list[tuple[str, int, int, bool]], later: int
