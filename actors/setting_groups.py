@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set as AbstractSet
 from ipaddress import ip_address
 from pathlib import Path
+from string import Formatter
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -35,6 +37,8 @@ __all__ = [
     "LeadershipSettings",
     "LogSettings",
     "MetricsSettings",
+    "OpenLineageRule",
+    "OpenLineageSettings",
     "PathSetting",
     "RedisSettings",
     "RefreshSettings",
@@ -49,6 +53,7 @@ __all__ = [
 _YEAR_MS: Final = 366 * 24 * 60 * 60 * 1_000
 _SCHEMES: Final = ("redis", "rediss", "unix")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]*")
+_OF_A_DATASET: Final = frozenset({"namespace", "name"})
 
 
 def _digits(value: Any) -> Any:
@@ -67,6 +72,17 @@ def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise ValueError(f"{text!r} cannot be used; write letters, digits, ':', '.', '_' and '-'")
     return text
+
+
+def _check_template(template: str, known: AbstractSet[str]) -> None:
+    """Refuse a template with anything in braces but the known names."""
+    try:
+        fields = [tuple(field) for _, *field in Formatter().parse(template) if field[0] is not None]
+    except ValueError as error:
+        raise ValueError(f"the template {template!r} cannot be read: {error}") from None
+    for name, form, conversion in fields:
+        if name not in known or form or conversion:
+            raise ValueError(f"the template {template!r} holds {{{name}}}; known are {', '.join(sorted(known))}")
 
 
 def _starred(url: SplitResult) -> str:
@@ -311,6 +327,47 @@ class HttpSettings(Group):
             return self.host == "localhost" or ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+
+class OpenLineageRule(Group):
+    """Which datasets it is for (`namespace` and `name` as globs, `pattern` as a regular expression of the whole name),
+    and what they are called here: `asset` and `partition` may hold {namespace}, {name} and the groups of `pattern`.
+
+    An empty `asset` leaves the dataset out; an empty `partition` takes it from the run's nominal time.
+    """
+
+    namespace: Annotated[str, Field(min_length=1, max_length=1_000)] = "*"
+    name: Annotated[str, Field(min_length=1, max_length=1_000)] = "*"
+    pattern: Annotated[str, Field(max_length=1_000)] = ""
+    asset: Annotated[str, Field(max_length=1_000)]
+    partition: Annotated[str, Field(max_length=1_000)] = ""
+
+    @model_validator(mode="after")
+    def _templates_hold(self) -> Self:
+        try:
+            groups = re.compile(self.pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"the pattern {self.pattern!r} is no regular expression: {error}") from None
+        for template in (self.asset, self.partition):
+            _check_template(template, _OF_A_DATASET | groups.keys())
+        return self
+
+
+class OpenLineageSettings(Group):
+    """What is heard by OpenLineage, and what it is taken for."""
+
+    namespace: Annotated[str, Field(min_length=1, max_length=200)] = "headwater"
+    rules: list[OpenLineageRule] = Field(default_factory=list)
+    asset: Annotated[str, Field(max_length=1_000)] = "{name}"
+    unknown_assets: Literal["record", "ignore"] = "record"
+    keep_runs_days: Annotated[int, Field(ge=1, le=366)] = 7
+    max_runs: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+
+    @field_validator("asset")
+    @classmethod
+    def _template_holds(cls, template: str) -> str:
+        _check_template(template, _OF_A_DATASET)
+        return template
 
 
 class SupervisionSettings(Group):

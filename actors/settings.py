@@ -42,6 +42,7 @@ from actors.setting_groups import (
     LeadershipSettings,
     LogSettings,
     MetricsSettings,
+    OpenLineageSettings,
     PathSetting,
     RedisSettings,
     RefreshSettings,
@@ -112,6 +113,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     http: HttpSettings = HttpSettings()
+    openlineage: OpenLineageSettings = OpenLineageSettings()
     supervision: SupervisionSettings = SupervisionSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     control: ControlSettings = ControlSettings()
