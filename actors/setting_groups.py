@@ -32,6 +32,7 @@ __all__ = [
     "DispatcherSettings",
     "ExecutionSettings",
     "FailureBudgetSettings",
+    "Group",
     "HistorySettings",
     "HttpSettings",
     "LeadershipSettings",
@@ -48,6 +49,7 @@ __all__ = [
     "StreamSettings",
     "SupervisionSettings",
     "WorkerSettings",
+    "starred",
 ]
 
 _YEAR_MS: Final = 366 * 24 * 60 * 60 * 1_000
@@ -85,8 +87,8 @@ def _check_template(template: str, known: AbstractSet[str]) -> None:
             raise ValueError(f"the template {template!r} holds {{{name}}}; known are {', '.join(sorted(known))}")
 
 
-def _starred(url: SplitResult) -> str:
-    """With stars for the password, and for values of the query, where one may be too."""
+def starred(url: SplitResult) -> str:
+    """A URL with stars for its password, and for values of its query, where one may be too."""
     user, at, host = url.netloc.rpartition("@")
     if ":" in user:
         user = user.partition(":")[0] + ":***"
@@ -155,7 +157,7 @@ class RedisSettings(Group):
     @property
     def safe_url(self) -> str:
         """`url` with stars for the password (and for values of the query, where one may be too)."""
-        return self.url if self.is_embedded else _starred(self._parts)
+        return self.url if self.is_embedded else starred(self._parts)
 
     @field_serializer("url")
     def _without_password(self, _: str) -> str:
@@ -204,7 +206,7 @@ class CelerySettings(Group):
 
     @property
     def safe_broker_url(self) -> str:
-        return self.broker_url and _starred(urlsplit(self.broker_url))
+        return self.broker_url and starred(urlsplit(self.broker_url))
 
     @field_serializer("broker_url")
     def _without_password(self, _: str) -> str:

@@ -28,6 +28,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as UndecodableVariable
 
 from actors.core.decide import Defaults
+from actors.outgoing_settings import OutgoingSettings, ReceiverSettings
 from actors.setting_groups import (
     BackoffSettings,
     CatchUpSettings,
@@ -62,9 +63,14 @@ _PREFIX: Final = "HEADWATER_"
 _FILES_VARIABLE: Final = "HEADWATER_CONFIG"
 # What RFC 6750 lets a bearer token be, and long enough not to be guessed.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]{16,1000}=*", re.ASCII)
+# What can stand in a header behind "Bearer ".
+_SENDABLE: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
 # Tables with keys of the user's own.
 _TABLES: Final = (("concurrency", "workflows"), ("concurrency", "pools"), ("celery", "queues"))
-_PATHS: Final = (("data_dir",), ("workflows_dir",), ("jobs_dir",), ("redis", "password_file"), ("http", "token_file"))
+_PATHS: Final = (
+    *(("data_dir",), ("workflows_dir",), ("jobs_dir",), ("redis", "password_file"), ("http", "token_file")),
+    *(("outgoing", "openlineage", "token_file"), ("outgoing", "cloudevents", "token_file")),
+)
 
 Key = tuple[str, ...]
 
@@ -113,6 +119,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     http: HttpSettings = HttpSettings()
+    outgoing: OutgoingSettings = OutgoingSettings()
     openlineage: OpenLineageSettings = OpenLineageSettings()
     supervision: SupervisionSettings = SupervisionSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
@@ -168,6 +175,18 @@ class Settings(BaseSettings):
                 "http.token_file, set HEADWATER_HTTP__TOKEN, or use 127.0.0.1"
             )
         return tokens
+
+    def read_outgoing_token(self, name: str, receiver: ReceiverSettings) -> str | None:
+        """The token shown to a receiver, from its `token_file` if there is one; `name` is what errors call it.
+
+        Raises:
+            SettingsError: the file cannot be read or is empty, or the token cannot be sent in a header.
+        """
+        path = receiver.token_file
+        token = receiver.token.get_secret_value() if path is None else _read_secret(path, "token")
+        if token and not _SENDABLE.fullmatch(token):
+            raise SettingsError(f"outgoing.{name}.token: write printable ASCII without spaces, on one line")
+        return token or None
 
 
 @dataclass(frozen=True, slots=True)
