@@ -30,7 +30,6 @@ __all__ = [
     "ConcurrencySettings",
     "ControlSettings",
     "DispatcherSettings",
-    "ExecutionSettings",
     "FailureBudgetSettings",
     "Group",
     "HistorySettings",
@@ -177,10 +176,6 @@ class ConcurrencySettings(Group):
 class RunSettings(Group):
     lease_seconds: Annotated[float, Field(ge=1, le=3_600)] = 10.0
     start_timeout_seconds: Annotated[float, Field(ge=1, le=86_400)] = 60.0
-
-
-class ExecutionSettings(Group):
-    launcher: Literal["local", "celery"] = "local"
 
 
 class CelerySettings(Group):

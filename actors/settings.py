@@ -28,6 +28,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as UndecodableVariable
 
 from actors.core.decide import Defaults
+from actors.execution_settings import ExecutionSettings
 from actors.outgoing_settings import OutgoingSettings, ReceiverSettings
 from actors.setting_groups import (
     BackoffSettings,
@@ -36,7 +37,6 @@ from actors.setting_groups import (
     ConcurrencySettings,
     ControlSettings,
     DispatcherSettings,
-    ExecutionSettings,
     FailureBudgetSettings,
     HistorySettings,
     HttpSettings,
@@ -61,15 +61,21 @@ __all__ = ["DEFAULT_FILE", "HttpTokens", "RedisSettings", "Settings", "SettingsE
 DEFAULT_FILE: Final = Path(__file__).resolve().parents[1] / "config" / "default.toml"
 _PREFIX: Final = "HEADWATER_"
 _FILES_VARIABLE: Final = "HEADWATER_CONFIG"
+# Of `actors.client`, which a shell that starts the service may have too.
+_NO_SETTINGS: Final = frozenset({_FILES_VARIABLE, "HEADWATER_URL", "HEADWATER_TOKEN"})
 # What RFC 6750 lets a bearer token be, and long enough not to be guessed.
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]{16,1000}=*", re.ASCII)
 # What can stand in a header behind "Bearer ".
 _SENDABLE: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
 # Tables with keys of the user's own.
-_TABLES: Final = (("concurrency", "workflows"), ("concurrency", "pools"), ("celery", "queues"))
+_TABLES: Final = (
+    *(("concurrency", "workflows"), ("concurrency", "pools"), ("celery", "queues")),
+    ("execution", "http", "headers"),
+)
 _PATHS: Final = (
     *(("data_dir",), ("workflows_dir",), ("jobs_dir",), ("redis", "password_file"), ("http", "token_file")),
     *(("outgoing", "openlineage", "token_file"), ("outgoing", "cloudevents", "token_file")),
+    *(("execution", "http", "secret_file"), ("execution", "http", "ca_file")),
 )
 
 Key = tuple[str, ...]
@@ -250,7 +256,7 @@ def _read_variables(environ: Mapping[str, str]) -> Iterator[_Layer]:
     reader = EnvSettingsSource(Settings)
     # Sorted, so that a variable for a whole group comes before those for its keys.
     for name in sorted(environ):
-        if not name.startswith(_PREFIX) or name == _FILES_VARIABLE:
+        if not name.startswith(_PREFIX) or name in _NO_SETTINGS:
             continue
         key = _key_of(name)
         if environ[name] == "":
@@ -268,7 +274,7 @@ def _read_variables(environ: Mapping[str, str]) -> Iterator[_Layer]:
 
 def _key_of(variable: str) -> Key:
     key = tuple(variable.removeprefix(_PREFIX).lower().split("__"))
-    if key[:2] in _TABLES or key in _known_keys():
+    if any(key[: len(table)] == table for table in _TABLES) or key in _known_keys():
         return key
     near = _nearest(key)
     suggestion = f"; did you mean {_PREFIX}{'__'.join(near).upper()}?" if near else ""
