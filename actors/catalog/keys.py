@@ -25,7 +25,12 @@
 `P:schema-version`     string   the version of this layout; without it the catalog is empty, or of version 1
 `P:schema-lock`        string   held by who migrates the catalog; expires
 `P:restoring`          string   a restore has begun and has not ended: what is here is not whole
-`P:leader`             hash     the lease of the service that leads, and its term
+`P:leader`             hash     the lease of the service that leads, and its term; `P:leader:IofN` that of shard I of N
+`P:led`                hash     `IofN` → when the lease of that shard's leader ends
+`P:layout`             hash     into how many shards the catalog is divided (`count`), how often anew (`epoch`)
+`P:shard:I:events`     stream   what shard I has to hear of what happened, and what other shards tell it
+`P:shard:I:interests`  set      what it wants to hear of: `asset:ID`, `workflow:SLUG`
+`P:held-back`          set      shards that were refused a run because of a limit
 `P:last-led`           string   when a service led last, by the server's clock, in milliseconds
 `P:services`           set      ids of services that live or lived; `P:service:ID` is the heartbeat of one; expires
 `P:control`            list     what commands ask of the service; `P:control:reply:ID` are the answers
@@ -36,6 +41,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
+
+from actors.core.shards import WHOLE, Shard
 
 __all__ = ["UNIT", "Keys", "partition_field", "partition_of"]
 
@@ -48,12 +55,16 @@ _TAKEN: Final = frozenset(
         *("run", "steps", "produced", "runs", "queued", "ended", "claims", "active"),
         *("unstarted", "leases"),
         *("schema-version", "schema-lock", "restoring"),
-        *("leader", "last-led", "services", "service", "control"),
+        *("leader", "led", "last-led", "services", "service", "control"),
+        *("layout", "shard", "held-back"),
     ]
 )
 
 _FLEETING: Final = frozenset(
-    ["schema-version", "schema-lock", "restoring", "leader", "last-led", "services", "service", "control"]
+    [
+        *("schema-version", "schema-lock", "restoring", "leader", "led", "last-led", "services", "service", "control"),
+        *("layout", "shard", "held-back"),
+    ]
 )
 """What says something of the catalog's place and of who works on it now, not of what it knows."""
 
@@ -152,7 +163,19 @@ class Keys:
 
     @property
     def leader(self) -> str:
-        return f"{self.prefix}:leader"
+        return self.lease_of(WHOLE)
+
+    def lease_of(self, shard: Shard) -> str:
+        name = f"{self.prefix}:leader"
+        return name if shard.is_whole else f"{name}:{shard.index}of{shard.count}"
+
+    @property
+    def layout(self) -> str:
+        return f"{self.prefix}:layout"
+
+    def shard_events(self, shard: Shard) -> str:
+        """The stream that a service of this shard reads."""
+        return self.events if shard.is_whole else f"{self.prefix}:shard:{shard.index}:events"
 
     @property
     def last_led(self) -> str:

@@ -19,8 +19,9 @@ from redis import Redis
 
 from actors.catalog.connection import server_errors, server_of, without_retry
 from actors.catalog.keys import Keys
-from actors.catalog.scripts import Scripts
+from actors.catalog.scripts import Scripts, shard_argument
 from actors.catalog.store import CatalogUnavailable, Deposed
+from actors.core.shards import WHOLE, Shard
 from actors.runtime.clock import Clock
 
 __all__ = ["HeldByOther", "Leadership", "Lease", "RedisLease"]
@@ -39,10 +40,12 @@ _PATIENCE_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class HeldByOther:
-    """Another service leads, and its lease goes on for so long unless it is renewed."""
+    """Another service leads, and its lease goes on for so long unless it is renewed. With a `shard_count` services that
+    divide the catalog in another way lead, into so many shards."""
 
     service_id: str
     left_ms: int
+    shard_count: int | None = None
 
 
 class Lease(Protocol):
@@ -64,27 +67,47 @@ class RedisLease:
     `sole` is for a service that knows by other means that it is alone: it takes the lead whatever the lease says.
     """
 
-    def __init__(self, client: Redis, *, prefix: str, service_id: str, lease_seconds: float, sole: bool) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        *,
+        prefix: str,
+        service_id: str,
+        lease_seconds: float,
+        sole: bool,
+        shard: Shard = WHOLE,
+    ) -> None:
         self._client = without_retry(client, socket_timeout_seconds=min(lease_seconds / _PARTS, _PATIENCE_SECONDS))
         self._scripts = Scripts(self._client, Keys(prefix))
         self._server = server_of(client)
         self._service_id = service_id
         self._lease_ms = int(lease_seconds * 1000)
         self._sole = sole
+        self._shard = shard_argument(shard)
 
     def acquire(self) -> int | HeldByOther:
         """See `Lease.acquire`."""
         with server_errors(self._server):
-            outcome, term, *rest = self._scripts.call(
-                "lease_acquire", id=self._service_id, leaseMs=self._lease_ms, sole=self._sole
+            answer = self._scripts.call(
+                "lease_acquire", id=self._service_id, leaseMs=self._lease_ms, sole=self._sole, shard=self._shard
             )
-        return HeldByOther(rest[0], rest[1]) if outcome == "held" else int(term)
+        match answer:
+            case ["held", _, str(holder), int(left_ms)]:
+                return HeldByOther(holder, left_ms)
+            case ["divided", int(count), int(left_ms)]:
+                return HeldByOther(f"a service of {count} shard(s)", left_ms, shard_count=count)
+            case _:
+                return int(answer[1])
 
     def renew(self, term: int) -> bool:
         """See `Lease.renew`."""
         try:
             with server_errors(self._server):
-                return bool(self._scripts.call("lease_renew", term=term, id=self._service_id, leaseMs=self._lease_ms))
+                return bool(
+                    self._scripts.call(
+                        "lease_renew", term=term, id=self._service_id, leaseMs=self._lease_ms, shard=self._shard
+                    )
+                )
         except Deposed:
             return False
 
@@ -92,7 +115,7 @@ class RedisLease:
         """See `Lease.release`."""
         try:
             with server_errors(self._server):
-                self._scripts.call("lease_release", term=term, id=self._service_id)
+                self._scripts.call("lease_release", term=term, id=self._service_id, shard=self._shard)
         except Deposed:
             return  # another leads already
 
@@ -110,8 +133,16 @@ class Leadership:
     """
 
     def __init__(
-        self, lease: Lease, clock: Clock, *, lease_seconds: float, on_change: Callable[[], None], sole: bool = False
+        self,
+        lease: Lease,
+        clock: Clock,
+        *,
+        lease_seconds: float,
+        on_change: Callable[[], None],
+        sole: bool = False,
+        shard: Shard = WHOLE,
     ) -> None:
+        self.shard: Final = shard
         self._lease = lease
         self._clock = clock
         self._lease_ms = int(lease_seconds * 1000)
@@ -122,6 +153,7 @@ class Leadership:
         self._ends_ms = 0
         self._stands = True
         self._to_release: int | None = None
+        self._told_of_count: int | None = None
         self._log = structlog.stdlib.get_logger("headwater")
         self._is_stopping = threading.Event()
         self._wake = threading.Event()
@@ -211,6 +243,7 @@ class Leadership:
         began_ms = self._clock.monotonic_ms()
         answer = self._lease.acquire()
         if isinstance(answer, HeldByOther):
+            self._tell_divided(answer.shard_count)
             return min(_POLL_SECONDS, answer.left_ms / 1000)
         with self._lock:
             if not self._stands:
@@ -220,6 +253,16 @@ class Leadership:
         self._log.info("leadership.taken", term=answer, text=f"this service leads, in term {answer}")
         self._on_change()
         return self._lease_ms / 1000 / _PARTS
+
+    def _tell_divided(self, count: int | None) -> None:
+        """Say once that services which divide the catalog otherwise are in the way."""
+        if count is not None and count != self._told_of_count:
+            self._log.warning(
+                "leadership.divided_otherwise",
+                shards=count,
+                text=f"services of {count} shard(s) still lead; this one, shard {self.shard}, waits until they end",
+            )
+        self._told_of_count = count
 
     def _after_error(self, error: str) -> float:
         with self._lock:

@@ -15,19 +15,22 @@ from redis.exceptions import NoScriptError
 
 from actors.catalog.keys import Keys
 from actors.catalog.store import Deposed
+from actors.core.shards import Shard
 
-__all__ = ["Fence", "ScriptCall", "ScriptName", "Scripts"]
+__all__ = ["Fence", "ScriptCall", "ScriptName", "Scripts", "shard_argument"]
 
 # json.dumps makes a new one at each call.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 ScriptName = Literal[
     "acknowledge",
+    "announce",
     "ask_run",
     "await_start",
     "dead_letter",
     "expire",
     "finish_run",
+    "hear_of",
     "lease_acquire",
     "lease_release",
     "lease_renew",
@@ -36,6 +39,7 @@ ScriptName = Literal[
     "mend_assets",
     "mend_runs",
     "mend_stream",
+    "merge_lineage",
     "overdue_runs",
     "pass_over",
     "pause",
@@ -47,6 +51,7 @@ ScriptName = Literal[
     "renew_run",
     "resume",
     "schema_version",
+    "signal",
     "start_run",
     "submit",
     "unpause",
@@ -55,6 +60,10 @@ ScriptName = Literal[
 
 class Fence(Protocol):
     """What stands between a service and what only a leader may write."""
+
+    @property
+    def shard(self) -> Shard:
+        """The part of the catalog that it leads, or would."""
 
     def term(self) -> int | None:
         """The term in which it leads; None if it does not."""
@@ -136,14 +145,14 @@ class Scripts:
             self._check(answer)
         return answers
 
-    def _term(self) -> dict[str, int]:
+    def _term(self) -> dict[str, Any]:
         """The argument by which prelude.lua knows a leader's call."""
         if self._fence is None:
             return {}
         term = self._fence.term()
         if term is None:
             raise Deposed("this service does not lead; whoever does sees to it")
-        return {"term": term}
+        return {"term": term, "shard": shard_argument(self._fence.shard)}
 
     def _check(self, answer: Any) -> None:
         if isinstance(answer, list) and answer and answer[0] == "deposed":
@@ -162,3 +171,8 @@ class Scripts:
                 else:
                     pipe.evalsha(script.sha1, len(self._keys), *self._keys, call.argument())
             return pipe.execute(raise_on_error=False)
+
+
+def shard_argument(shard: Shard) -> dict[str, int]:
+    """A shard as scripts are told of it."""
+    return {"index": shard.index, "count": shard.count}

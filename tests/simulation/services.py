@@ -161,8 +161,8 @@ class Services:
         return Service(system, delivery, trace, term)
 
     def _take_term(self, service: Service) -> None:
-        _, term = Scripts(self._client, Keys(self._prefix)).call(
-            "lease_acquire", id=str(self._names), leaseMs=1_000, sole=True
+        _, term, _ = Scripts(self._client, Keys(self._prefix)).call(
+            "lease_acquire", id=str(self._names), leaseMs=1_000, sole=True, shard={"index": 0, "count": 1}
         )
         if service.term is not None:
             service.term.number = term

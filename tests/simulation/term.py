@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from actors.core.shards import WHOLE, Shard
+
 __all__ = ["Term"]
 
 
@@ -12,6 +14,7 @@ class Term:
     """A `Fence`. It goes on believing when it is refused: whoever watches over it throws it away."""
 
     number: int | None = None
+    shard: Shard = WHOLE
 
     def term(self) -> int | None:
         return self.number

@@ -24,5 +24,5 @@ redis.call(
   'HSET', key('asset', args.assetId), 'expired:' .. args.partition,
   '{"version":' .. int(made.version) .. ',"reason":' .. cjson.encode(args.reason) .. '}'
 )
-publish(args.eventType, args.eventData, 'version', int(made.version), 'changedVersion', int(made.changedVersion))
+publish('asset:' .. args.assetId, args.eventType, args.eventData, 'version', int(made.version), 'changedVersion', int(made.changedVersion))
 return 1

@@ -83,7 +83,12 @@ redis.call('HSET', run_key, 'status', args.status, 'endedAtMs', int(args.nowMs),
 if args.error then
   redis.call('HSET', run_key, 'error', args.error)
 end
-publish(args.eventType, args.eventData, 'unmade', '[' .. table.concat(unmade, ',') .. ']')
+-- Shards that were refused a run because of a limit: there is room now.
+for _, name in ipairs(redis.call('SMEMBERS', key('held-back'))) do
+  also_told[name] = true
+end
+redis.call('DEL', key('held-back'))
+publish('workflow:' .. workflow, args.eventType, args.eventData, 'unmade', '[' .. table.concat(unmade, ',') .. ']')
 
 local ended_key = key('ended')
 redis.call('ZADD', ended_key, args.nowMs, args.runId)

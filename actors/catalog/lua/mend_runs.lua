@@ -52,7 +52,7 @@ local function end_as_lost()
     'HSET', run_key, 'status', 'lost', 'endedAtMs', int(args.nowMs), 'endToken', args.token, 'error', args.error
   )
   redis.call('ZADD', key('ended'), args.nowMs, args.runId)
-  publish(args.eventType, args.eventData, 'unmade', '[]')
+  publish('workflow:' .. workflow, args.eventType, args.eventData, 'unmade', '[]')
 end
 
 -- Of each kind: whether it is so, and what mends it.

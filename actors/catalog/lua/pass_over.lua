@@ -10,5 +10,5 @@ if (made and made.version or 0) ~= args.version then
   return 0
 end
 redis.call('HSET', key('asset', args.assetId), 'dismissed:' .. args.partition, args.dismissed)
-publish(args.eventType, args.eventData)
+publish('asset:' .. args.assetId, args.eventType, args.eventData)
 return 1

@@ -7,4 +7,4 @@
 -- atomic      the pause and the news of it: whoever reads the pauses after the news finds this one
 forget_pauses()
 redis.call('HSET', key('pauses'), args.scope, args.pause)
-publish(args.eventType, args.eventData)
+publish('all', args.eventType, args.eventData)

@@ -57,8 +57,45 @@ local function forget_pauses()
   end
 end
 
-local function publish(event_type, data, ...)
-  redis.call('XADD', KEYS[2], 'MAXLEN', '~', args.eventsLimit, '*', 'type', event_type, 'data', data, ...)
+-- Into how many shards the services that lead now divide the catalog.
+local function shard_count()
+  return tonumber(redis.call('HGET', key('layout'), 'count') or '1')
+end
+
+local function lead_key(shard)
+  return shard.count == 1 and key('leader') or key('leader', int(shard.index) .. 'of' .. int(shard.count))
+end
+
+-- The shards that are told of an event though it is none of their interests.
+local also_told = {}
+
+-- The shards that are to hear of `about`: 'asset:ID', 'workflow:SLUG', or 'all'. Of a workflow that is new, so that none
+-- has asked to hear of it yet, all of them.
+local function hearers(about, count)
+  local found = {}
+  for index = 0, count - 1 do
+    local name = int(index)
+    local is_asked = about ~= 'all' and redis.call('SISMEMBER', key('shard', name, 'interests'), about) == 1
+    if about == 'all' or is_asked or also_told[name] then
+      found[#found + 1] = name
+    end
+  end
+  if #found == 0 and string.find(about, '^workflow:') then
+    return hearers('all', count)
+  end
+  return found
+end
+
+-- Appends an event to the log of all that happened, and from there to the streams of the shards that are to hear of it.
+local function publish(about, event_type, data, ...)
+  local entry_id = redis.call('XADD', KEYS[2], 'MAXLEN', '~', args.eventsLimit, '*', 'type', event_type, 'data', data, ...)
+  local count = shard_count()
+  for _, name in ipairs(count > 1 and hearers(about, count) or {}) do
+    redis.call(
+      'XADD', key('shard', name, 'events'), 'MAXLEN', '~', args.eventsLimit, '*', 'pos', entry_id, 'type', event_type,
+      'data', data, ...
+    )
+  end
 end
 
 local function create_run(run_id, status, ...)
@@ -70,9 +107,10 @@ local function create_run(run_id, status, ...)
   redis.call('ZADD', key('runs'), args.createdAtMs, run_id)
 end
 
--- What a leader writes carries its term: once another has taken the lead, nothing of the former is carried out.
+-- What a leader writes carries its term: once another has taken the lead, or the catalog is divided anew, nothing of the
+-- former is carried out.
 if args.term then
-  local term = redis.call('HGET', key('leader'), 'term')
+  local term = shard_count() == args.shard.count and redis.call('HGET', lead_key(args.shard), 'term')
   if term ~= int(args.term) then
     return {'deposed', tonumber(term or '0')}
   end

@@ -10,5 +10,5 @@ if kept == args.definition then
   return 'unchanged'
 end
 redis.call('HSET', key('workflows'), args.slug, args.definition)
-publish(args.eventType, args.eventData)
+publish('all', args.eventType, args.eventData)
 return kept and 'updated' or 'created'

@@ -9,5 +9,5 @@ if redis.call('EXISTS', key('run', args.runId)) == 1 then
 end
 create_run(args.runId, 'queued')
 redis.call('ZADD', key('queued'), args.createdAtMs, args.runId)
-publish(args.eventType, args.eventData)
+publish('workflow:' .. redis.call('HGET', key('run', args.runId), 'workflow'), args.eventType, args.eventData)
 return 1

@@ -68,5 +68,5 @@ end
 for _, seen_key in ipairs(seen_keys) do
   redis.call('SET', seen_key, mark, 'PX', args.seenForMs)
 end
-publish(args.eventType, args.eventData, 'version', int(version), 'changedVersion', int(changed_version), 'inputs', inputs)
+publish('asset:' .. args.assetId, args.eventType, args.eventData, 'version', int(version), 'changedVersion', int(changed_version), 'inputs', inputs)
 return {'recorded', version, changed}

@@ -8,5 +8,5 @@ if redis.call('HDEL', key('workflows'), args.slug) == 0 then
   return 0
 end
 redis.call('HDEL', key('workflow-sources'), args.slug)
-publish(args.eventType, args.eventData)
+publish('all', args.eventType, args.eventData)
 return 1

@@ -33,6 +33,6 @@ else
     end
   end
 end
-publish(args.eventType, args.eventData)
+publish('asset:' .. args.assetId, args.eventType, args.eventData)
 redis.call('SET', seen_key, int(count), 'PX', args.seenForMs)
 return count

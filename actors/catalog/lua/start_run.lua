@@ -7,7 +7,8 @@
 -- atomic      the check, the capture and the mark: an update after it is newer than what the run reads, and of several
 --             workers one starts the run
 local run_key = key('run', args.runId)
-local status, token, inputs = unpack(redis.call('HMGET', run_key, 'status', 'startToken', 'inputs'))
+local status, token, inputs, workflow =
+  unpack(redis.call('HMGET', run_key, 'status', 'startToken', 'inputs', 'workflow'))
 -- The same call sent again after its answer was lost; another worker's call has another token.
 if status == 'running' and token == args.token then
   return {'started', inputs}
@@ -25,5 +26,5 @@ redis.call('ZREM', key('unstarted'), args.runId)
 if args.leaseMs then
   redis.call('ZADD', key('leases'), now + args.leaseMs, args.runId)
 end
-publish(args.eventType, args.eventData, 'inputs', inputs)
+publish('workflow:' .. workflow, args.eventType, args.eventData, 'inputs', inputs)
 return {'started', inputs}

@@ -64,16 +64,29 @@ if holder then
 end
 
 local workflow_runs = key('active', 'workflow', workflow)
-if redis.call('SCARD', key('active')) >= args.maxRuns then
-  return {'limit', 'global'}
-end
-if args.maxWorkflowRuns and redis.call('SCARD', workflow_runs) >= args.maxWorkflowRuns then
-  return {'limit', 'workflow'}
-end
-for _, pool in ipairs(args.poolLimits) do
-  if redis.call('SCARD', key('active', 'pool', pool.name)) >= pool.max then
-    return {'limit', 'pool:' .. pool.name}
+
+-- The name of a limit that leaves no room; nil if there is room.
+local function limit_reached()
+  if redis.call('SCARD', key('active')) >= args.maxRuns then
+    return 'global'
   end
+  if args.maxWorkflowRuns and redis.call('SCARD', workflow_runs) >= args.maxWorkflowRuns then
+    return 'workflow'
+  end
+  for _, pool in ipairs(args.poolLimits) do
+    if redis.call('SCARD', key('active', 'pool', pool.name)) >= pool.max then
+      return 'pool:' .. pool.name
+    end
+  end
+end
+
+local limit = limit_reached()
+if limit then
+  -- Runs that another shard has started may be in the way: it is told when one of them ends.
+  if args.shard and args.shard.count > 1 then
+    redis.call('SADD', key('held-back'), int(args.shard.index))
+  end
+  return {'limit', limit}
 end
 
 if status then
@@ -96,5 +109,5 @@ if args.audit and not status then
     'workflow', workflow, 'partition', partition, 'trigger', args.audit
   )
 end
-publish(args.eventType, args.eventData)
+publish('workflow:' .. workflow, args.eventType, args.eventData)
 return {'submitted', args.runId}

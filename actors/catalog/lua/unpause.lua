@@ -7,7 +7,7 @@
 local is_paused = pause_holds(args.scope, args.nowMs)
 -- One that has ended by the caller's clock may not have by another's: the end is told in any case.
 if redis.call('HDEL', key('pauses'), args.scope) == 1 then
-  publish(args.eventType, args.eventData)
+  publish('all', args.eventType, args.eventData)
 end
 forget_pauses()
 return is_paused and 1 or 0

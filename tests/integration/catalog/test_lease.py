@@ -18,6 +18,7 @@ from actors.catalog.redis_store import RedisStore
 from actors.catalog.scripts import Scripts
 from actors.catalog.store import Deposed, NewMaterialization, RunStatus
 from actors.core.freshness import ExpiryReason
+from actors.core.shards import WHOLE
 from actors.runtime import VirtualClock
 from actors.setting_groups import StreamSettings
 from tests.integration.catalog.builders import T0, eventually, made, start, together, wanted
@@ -110,6 +111,8 @@ def test_of_many_that_try_at_once_one_leads(client: Redis, prefix: str) -> None:
 
 class Term:
     """A fence whose term a test sets."""
+
+    shard = WHOLE
 
     def __init__(self, term: int | None) -> None:
         self.now = term
