@@ -77,8 +77,8 @@ class CloudEventsSettings(ReceiverSettings):
     def _named(self) -> Self:
         if self.url and not self.source:
             raise ValueError(
-                "source is missing: the name by which receivers know this Headwater, such as 'urn:headwater:warehouse'; "
-                "no two that tell each other may have the same"
+                "source is missing: the name by which receivers know this Headwater, such as "
+                "'urn:headwater:warehouse'; no two that tell each other may have the same"
             )
         return self
 

@@ -30,6 +30,7 @@ from actors.interfaces.http.decisions import DecisionFeed
 from actors.interfaces.log_observer import LogObserver
 from actors.interfaces.metrics import MetricsObserver, start_metrics_server
 from actors.interfaces.observers import FanOut
+from actors.interfaces.outgoing.wiring import make_outgoing
 from actors.observer import Observer
 from actors.runtime import SystemClock
 from actors.settings import Settings
@@ -102,6 +103,7 @@ class Service:
                 ),
             ]
         )
+        self._outgoing = make_outgoing(settings, catalog, self._leadership, self._metrics, leads=self._tells_others)
         self._engine = make_engine(settings, catalog, self._clock, self._load_jobs(settings))
         self._launcher = self._engine.launcher
         self._has_launcher_started = False
@@ -198,6 +200,8 @@ class Service:
         retention = self._new_retention()
         retention.start()
         undo.callback(retention.stop)
+        self._outgoing.start()
+        undo.callback(self._outgoing.stop)
         self._has_started = True
         role = "stands by" if self._acting_term is None else "leads"
         _log.info("service.started", role=role, text=f"started, and {role}; stop it with Ctrl-C")
@@ -310,6 +314,10 @@ class Service:
         _log.warning("stream.missed", text="events were missed, or the server is another than before; all is read anew")
         self._is_to_begin_anew = True
         self._on_role()
+
+    def _tells_others(self) -> bool:
+        """Whether this is the one service that tells receivers outside what happens; it does so for all shards."""
+        return self._leadership.leads() and self._leadership.shard.is_first
 
     def _role(self) -> Role:
         if not self._has_started or self._is_to_begin_anew:

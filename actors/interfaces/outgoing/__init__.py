@@ -1,0 +1,1 @@
+"""What Headwater tells others of itself: the forms of events, and their delivery."""
