@@ -96,7 +96,7 @@ def test_probes_take_no_token(build: Build, path: str) -> None:
 )
 def test_what_is_no_bearer_token_is_none(build: Build, header: str) -> None:
     client = build(shown=None).client
-    assert client.get(f"{API}/runs", headers={"Authorization": header.encode("latin-1")}).status_code == 401
+    assert client.get(f"{API}/runs", headers={b"Authorization": header.encode("latin-1")}).status_code == 401
 
 
 def test_the_scheme_may_be_written_as_one_likes(build: Build) -> None:
