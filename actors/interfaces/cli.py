@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import typer
 from typer.core import TyperGroup
@@ -27,25 +27,22 @@ from actors.interfaces.commands.validate import validate
 from actors.interfaces.commands.worker import worker
 from actors.interfaces.commands.workflows import graph, put_workflow, remove_workflow, workflows
 from actors.interfaces.errors import explained
+from actors.interfaces.program import as_called
 from actors.interfaces.session import ConfigOption, config_files, settings_of
 
 __all__ = ["app", "main"]
-
-
-_INSTALLED: Final = "headwater"
-"""The name of the script that comes with an installation."""
 
 
 class _Commands(TyperGroup):
     """Says expected errors in few words on stderr; only a bug of ours ends in a traceback."""
 
     def get_help(self, ctx: Any) -> str:
-        return _as_called(super().get_help(ctx)) or ""
+        return as_called(super().get_help(ctx))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         command = super().get_command(ctx, cmd_name)
-        if command is not None:
-            command.help = _as_called(command.help)
+        if command is not None and command.help:
+            command.help = as_called(command.help)
         return command
 
     def invoke(self, ctx: Any) -> Any:
@@ -61,12 +58,6 @@ class _Commands(TyperGroup):
             text, code = told
             print("\n".join(f"error: {line}" for line in text.splitlines()), file=sys.stderr)
             raise typer.Exit(code) from None
-
-
-def _as_called(text: str | None) -> str | None:
-    """Help that names the program as it was called: `headwater` where it is installed."""
-    is_installed = Path(sys.argv[0]).name == _INSTALLED
-    return text.replace("python run.py", _INSTALLED) if text and is_installed else text
 
 
 app = typer.Typer(

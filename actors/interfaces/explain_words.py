@@ -9,6 +9,7 @@ from actors.catalog.store import Json, JsonObject
 from actors.core.decide import Reason
 from actors.core.graph import AssetSpec, When
 from actors.interfaces.dump import iso_or_none
+from actors.interfaces.program import command
 
 __all__ = ["Wait", "to_make_it_run", "verdict"]
 
@@ -68,27 +69,29 @@ def _need(partition: JsonObject) -> str:
 def to_make_it_run(asset_id: str, partition: JsonObject, spec: AssetSpec | None, waits: Wait | None) -> list[str]:
     """What would start a run: what has to happen, and what a person can do."""
     key = partition.get("partitionKey")
-    option = f" --partition {key}" if isinstance(key, str) else ""
+    option = ("--partition", key) if isinstance(key, str) else ()
     ways: list[str] = []
     if waits is not None and waits.until_ms is not None:
         ways.append(f"nothing but time: it goes on by itself at {iso_or_none(waits.until_ms)}")
     if waits is not None and waits.kind in (Reason.SUSPENDED, Reason.BACKOFF):
-        ways.append(f"resume it, to go on at once: python run.py resume {asset_id}{option}")
+        ways.append(f"resume it, to go on at once: {command('resume', asset_id, *option)}")
     if waits is not None and waits.scope is not None:
         kind, _, name = waits.scope.partition(":")
-        ways.append(f"end the pause: python run.py unpause --{kind}{f' {name}' if name else ''}")
+        ways.append(f"end the pause: {command('unpause', f'--{kind}', *([name] if name else []))}")
     if waits is not None and waits.kind == "service":
-        ways.append("start a service: python run.py")
+        ways.append(f"start a service: {command()}")
     if partition.get("reason") == Reason.RUN_CANCELED:
-        ways.append(f"forget that it was canceled: python run.py resume {asset_id}{option}")
+        ways.append(f"forget that it was canceled: {command('resume', asset_id, *option)}")
     if partition.get("reason") == Reason.PASSED_OVER:
-        ways.append(f"make it after all: python run.py resume {asset_id}{option}")
+        ways.append(f"make it after all: {command('resume', asset_id, *option)}")
     if spec is None:
-        ways.append(f"tell of it when it is produced: python run.py emit asset.produced --asset {asset_id}{option}")
+        told = command("emit", "asset.produced", "--asset", asset_id, *option)
+        ways.append(f"tell of it when it is produced: {told}")
         return ways
     if waits is None:
         ways += _events(partition, spec)
-    ways.append(f"ask for it by hand, through all waits but limits: python run.py trigger {spec.workflow_slug}{option}")
+    asked = command("trigger", spec.workflow_slug, *option)
+    ways.append(f"ask for it by hand, through all waits but limits: {asked}")
     return ways
 
 

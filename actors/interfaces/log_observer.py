@@ -11,6 +11,7 @@ import structlog
 from actors.core.decide import Decision, Reason, Wait
 from actors.core.state import partition_name
 from actors.interfaces.dump import decision_kind, iso_or_none
+from actors.interfaces.program import command
 from actors.interfaces.render import clock_text, duration_text
 
 __all__ = ["LogObserver"]
@@ -174,7 +175,7 @@ class LogObserver:
         name = partition_name(asset_id, partition_key)
         text = f"{name}  {failures} failed in a row"
         if reason is Reason.SUSPENDED:
-            text += f"; nothing more is tried until `resume {asset_id}`, or until the cool-off passes"
+            text += f"; nothing more is tried until `{command('resume', asset_id)}`, or until the cool-off passes"
         self._log.warning(
             str(reason.value),
             asset_id=asset_id,

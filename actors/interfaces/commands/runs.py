@@ -10,6 +10,7 @@ import typer
 from actors.catalog.store import RunRecord, RunStatus, StepRecord
 from actors.interfaces.dump import iso_or_none
 from actors.interfaces.errors import bad_input, refused, unknown
+from actors.interfaces.program import command
 from actors.interfaces.records import audit_json, run_json, step_json, trigger_text
 from actors.interfaces.render import (
     age_text,
@@ -121,7 +122,7 @@ def cancel(ctx: typer.Context, run_id: RunId, config: ConfigOption = None) -> No
         session.catalog.control.ask(
             "cancel", {"runId": run_id}, timeout_seconds=session.settings.control.timeout_seconds
         )
-    print(f"canceling {run_id}; `run {run_id}` tells when it has stopped")
+    print(f"canceling {run_id}; `{command('run', run_id)}` tells when it has stopped")
 
 
 def audit(

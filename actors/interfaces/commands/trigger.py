@@ -12,6 +12,7 @@ from actors.catalog.documents import Unreadable, read_document
 from actors.catalog.store import Json, JsonObject, Limits, NewRun, RunRecord, RunStatus, Store
 from actors.execution.parameters import check_partition_key, run_parameters
 from actors.interfaces.errors import bad_input, check_text, refused, unknown
+from actors.interfaces.program import command
 from actors.interfaces.records import run_json
 from actors.interfaces.render import print_json
 from actors.interfaces.session import (
@@ -100,7 +101,9 @@ def trigger(
     if wait is None:
         return
     if not record.status.is_over:
-        raise refused(f"run {run_id} is still {record.status.value} after {wait:g} seconds; see `run {run_id}`")
+        raise refused(
+            f"run {run_id} is still {record.status.value} after {wait:g} seconds; see `{command('run', run_id)}`"
+        )
     if record.status is not RunStatus.SUCCEEDED:
         raise refused(f"run {run_id} {record.status.value}: {record.error or 'it says no more'}")
 
