@@ -198,7 +198,8 @@ def emit_produced(
     payload: object = None,
     id: str | None = None,
 ) -> Call[EventTaken]:
-    """Tell that an asset was produced outside. `id` is that of the piece of work: told twice, it counts once."""
+    """Tell that an asset was produced outside. `id` is that of the piece of work: told twice of a partition, it counts
+    once; without one each call is a new event."""
     return emit(
         Event.produced(
             asset_id,

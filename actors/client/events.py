@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
+from urllib.parse import quote
 from uuid import uuid4
 
 __all__ = ["Event"]
@@ -37,10 +38,11 @@ class Event:
         payload: object = None,
         freshness: Mapping[str, object] | None = None,
         id: str | None = None,
-        source: str = _SOURCE,
+        source: str | None = None,
     ) -> Event:
         """`produced_at` (now without it) has a timezone. `id` is that of the piece of work (a file, a load): told
-        twice, it counts once; without one each call is a new event. `payload` is any JSON; `freshness` is a policy in
+        twice of an asset's partition, it counts once; without one each call is a new event. Without a `source` it is
+        that of this package and the partition. `payload` is any JSON; `freshness` is a policy in
         place of the declared one, such as `{"ttlMs": 60_000}`."""
         data = {
             "assetId": asset_id,
@@ -59,7 +61,7 @@ class Event:
         partition_key: str | None = None,
         expired_at: datetime | None = None,
         id: str | None = None,
-        source: str = _SOURCE,
+        source: str | None = None,
     ) -> Event:
         """What was produced up to `expired_at` (now without it) is not fresh any more."""
         data = {"assetId": asset_id, "partitionKey": partition_key}
@@ -67,13 +69,21 @@ class Event:
 
     @classmethod
     def _of(
-        cls, type_: str, data: Mapping[str, object], key: str, at: datetime | None, id_: str | None, source: str
+        cls, type_: str, data: Mapping[str, object], key: str, at: datetime | None, id_: str | None, source: str | None
     ) -> Event:
         at = datetime.now(UTC) if at is None else at
         if at.tzinfo is None:
             raise ValueError(f"{at!r} has no timezone; give it one, such as datetime.now(UTC)")
+        # One load may make several partitions; by the id alone all but the first would pass for repetitions.
+        partition = "@".join(str(data[name]) for name in ("assetId", "partitionKey") if data[name] is not None)
         told = {name: value for name, value in data.items() if value is not None}
-        return cls(type=type_, data={**told, key: at.isoformat()}, id=id_ or str(uuid4()), source=source, time=at)
+        return cls(
+            type=type_,
+            data={**told, key: at.isoformat()},
+            id=id_ or str(uuid4()),
+            source=source or f"{_SOURCE}/{quote(partition)}",
+            time=at,
+        )
 
     def to_json(self) -> dict[str, object]:
         """The CloudEvent, structured."""
