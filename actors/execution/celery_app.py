@@ -24,19 +24,22 @@ from urllib.parse import quote, unquote, urlsplit
 
 import structlog
 from celery import Celery, signals
+from celery.concurrency.thread import TaskPool
 from kombu import Exchange, Queue
+from kombu.asynchronous import set_event_loop
 from kombu.exceptions import OperationalError
 
 from actors.catalog.access import Catalog, open_catalog
 from actors.execution.celery_launcher import LAST_STEP, BrokerUnavailable
 from actors.execution.jobs import JobRegistry
+from actors.execution.restarts import keep_serving
 from actors.execution.run_worker import RunWorker
 from actors.settings import Settings, load_settings
 
 __all__ = ["TASK", "CeleryQueues", "broker_url_of", "make_app", "serve_queues"]
 
 TASK: Final = "headwater.run"
-_POOLS: Final = ("threads", "solo", "celery.concurrency.thread", "celery.concurrency.solo")
+_POOLS: Final = ("threads", "solo", "celery.concurrency.thread", "celery.concurrency.solo", __name__)
 _TALKATIVE: Final = ("celery.worker.strategy", "celery.app.trace")
 _LEAST_SOCKET_SECONDS: Final = 5.0
 _RETRY_POLICY: Final = {"max_retries": 3, "interval_start": 0.0, "interval_step": 0.2, "interval_max": 1.0}
@@ -132,25 +135,44 @@ def make_app(settings: Settings, broker_url: str, execute: Callable[[str], objec
 def serve_queues(settings: Settings, *, queues: Sequence[str] = (), concurrency: int | None = None) -> int:
     """Work on the queues (all of the settings if none is named) until a signal stops the worker; its exit code.
 
+    Celery ends its worker when a broker dies at a bad moment. Then another is made (see `restarts.py`), and the runs go
+    on meanwhile: what they made is told to the catalog, not to the broker.
+
     Raises:
         CatalogUnavailable, EmbeddedServerFailed: the catalog cannot be opened.
     """
     with ExitStack() as stack:
-        app = _worker_app(settings, stack.enter_context(open_catalog(settings)))
+        catalog = stack.enter_context(open_catalog(settings))
+        runs = _Runs(settings, catalog, outlives_celery=True)
+        stack.callback(runs.stop)
         # Logs are ours already, and each run has its line.
         signals.setup_logging.connect(_leave_logging, weak=False)
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.WARNING)
-        worker = app.Worker(
-            hostname=f"headwater-{os.getpid()}@{socket.gethostname()}",
-            concurrency=concurrency,
-            queues=list(queues) or None,
-            without_gossip=True,
-            without_mingle=True,
-            quiet=True,
-        )
-        worker.start()
-        return int(worker.exitcode or 0)
+        return keep_serving(lambda: _serve(runs, queues, concurrency), runs.is_ending)
+
+
+def _serve(runs: _Runs, queues: Sequence[str], concurrency: int | None) -> int:
+    """Celery's worker, until it ends. Each has an application, a pool and an event loop of its own: what acknowledges a
+    run of a former one does it on a connection that is gone."""
+
+    class Threads(TaskPool):  # type: ignore[misc]
+        def on_stop(self) -> None:
+            # One that is begun again need not wait for the runs of the former.
+            self.executor.shutdown(wait=runs.is_ending.is_set(), cancel_futures=True)
+
+    set_event_loop(None)
+    worker = runs.make_app().Worker(
+        hostname=f"headwater-{os.getpid()}@{socket.gethostname()}",
+        concurrency=concurrency,
+        queues=list(queues) or None,
+        pool=Threads,
+        without_gossip=True,
+        without_mingle=True,
+        quiet=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
 
 
 def __getattr__(name: str) -> Any:
@@ -165,45 +187,68 @@ def _process_app() -> Any:
     settings = load_settings()
     stack = ExitStack()
     atexit.register(stack.close)
-    return _worker_app(settings, stack.enter_context(open_catalog(settings)))
+    return _Runs(settings, stack.enter_context(open_catalog(settings))).make_app()
 
 
-def _worker_app(settings: Settings, catalog: Catalog) -> Any:
-    jobs = JobRegistry.load(settings.jobs_dir)
-    for problem in jobs.problems:
-        _log.error("job.refused", reason=str(problem))
-    worker = RunWorker(
-        catalog.store,
-        jobs,
-        processes=settings.workers.processes,
-        max_tasks_per_process=settings.workers.max_tasks_per_process,
-        lease_ms=int(settings.runs.lease_seconds * 1_000),
-    )
-    grace_seconds = settings.shutdown.grace_seconds
+class _Runs:
+    """What executes the runs, for as long as Celery's signals say; with `outlives_celery` until `stop`.
 
-    def begin(sender: Any, **_: Any) -> None:
+    `is_ending` is set when a signal asked for the end.
+    """
+
+    def __init__(self, settings: Settings, catalog: Catalog, *, outlives_celery: bool = False) -> None:
+        self._settings = settings
+        self._broker_url = broker_url_of(settings, catalog)
+        jobs = JobRegistry.load(settings.jobs_dir)
+        for problem in jobs.problems:
+            _log.error("job.refused", reason=str(problem))
+        self._worker = RunWorker(
+            catalog.store,
+            jobs,
+            processes=settings.workers.processes,
+            max_tasks_per_process=settings.workers.max_tasks_per_process,
+            lease_ms=int(settings.runs.lease_seconds * 1_000),
+        )
+        self._has_started = False
+        self._enders: list[threading.Thread] = []
+        self.is_ending = threading.Event()
+        signals.worker_init.connect(self._begin, weak=False)
+        signals.worker_shutting_down.connect(self._end_runs, weak=False)
+        if not outlives_celery:
+            signals.worker_shutdown.connect(self.stop, weak=False)
+
+    def make_app(self) -> Any:
+        return make_app(self._settings, self._broker_url, self._worker.execute)
+
+    def stop(self, **_: Any) -> None:
+        """Once the runs have had the time that the signal left them."""
+        for ender in self._enders:
+            ender.join()
+        if self._has_started:
+            self._worker.end_runs(0)
+            self._worker.stop()
+
+    def _begin(self, sender: Any, **_: Any) -> None:
         pool = sender.pool_cls if isinstance(sender.pool_cls, str) else sender.pool_cls.__module__
         # Celery goes on after any other exception of a signal's receiver.
         if pool not in _POOLS:
             raise SystemExit(f"error: a worker of pool {pool!r} cannot execute runs; leave --pool out")
+        if self._has_started:
+            return
         try:
-            worker.start()
+            self._worker.start()
         except Exception as error:
             raise SystemExit(f"error: the worker processes cannot be started: {error}") from error
+        self._has_started = True
 
-    def end_runs(how: str, **_: Any) -> None:
+    def _end_runs(self, how: str, **_: Any) -> None:
         # On a thread of its own: this is called by a signal's handler, and the worker waits for its tasks meanwhile.
-        grace = grace_seconds if how == "Warm" else 0.0
-        threading.Thread(target=worker.end_runs, args=(grace,), name="runs-end", daemon=True).start()
+        self._enders.append(threading.Thread(target=self._end_all, args=(how,), name="runs-end", daemon=True))
+        self._enders[-1].start()
 
-    def stop(**_: Any) -> None:
-        worker.end_runs(0)
-        worker.stop()
-
-    signals.worker_init.connect(begin, weak=False)
-    signals.worker_shutting_down.connect(end_runs, weak=False)
-    signals.worker_shutdown.connect(stop, weak=False)
-    return make_app(settings, broker_url_of(settings, catalog), worker.execute)
+    def _end_all(self, how: str) -> None:
+        self.is_ending.set()
+        self._worker.end_runs(self._settings.shutdown.grace_seconds if how == "Warm" else 0.0)
 
 
 def _leave_logging(**_: Any) -> None:

@@ -84,6 +84,7 @@ class CeleryLauncher:
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._launched: set[str] = set()
+        self._unsent: set[str] = set()
         self._accepting = False
 
     def start(self) -> None:
@@ -94,21 +95,22 @@ class CeleryLauncher:
     def launch(self, order: RunOrder) -> None:
         """See `RunLauncher.launch`. A run that is launched again runs once: only one start of it counts.
 
-        While the broker is away the run stays enqueued; the service launches it again (see `reaper.py`).
+        While the broker is away the run stays enqueued; it is put there when `is_waiting` is asked of it (see
+        `reaper.py`).
         """
         self._remember(order.run_id)
-        spec = self._spec(order.workflow_slug)
-        try:
-            self._broker.put(
-                order.run_id,
-                queue=queue_of(spec, self._queues, self._queue),
-                step=step_of(_priority(self._store.run(order.run_id), spec)),
-            )
-        except BrokerUnavailable as error:
-            _log.warning("run.not_handed_over", run_id=order.run_id, workflow=order.workflow_slug, reason=str(error))
+        self._hand_over(order)
 
     def is_waiting(self, order: RunOrder) -> bool:
-        """Whether runs wait in the queue of this one, so that it may be among them; also when nobody can tell."""
+        """Whether runs wait in the queue of this one, so that it may be among them; also when nobody can tell.
+
+        A run that did not get to the broker is put there now, and waits from here on.
+        """
+        with self._lock:
+            is_unsent = order.run_id in self._unsent
+        if is_unsent:
+            self._hand_over(order)
+            return True
         try:
             return self._broker.length(queue_of(self._spec(order.workflow_slug), self._queues, self._queue)) > 0
         except BrokerUnavailable:
@@ -155,6 +157,24 @@ class CeleryLauncher:
             active = {run.run_id for run in self._store.active_runs()}
             with self._lock:
                 self._launched &= active
+                self._unsent &= active
+
+    def _hand_over(self, order: RunOrder) -> None:
+        spec = self._spec(order.workflow_slug)
+        priority = _priority(self._store.run(order.run_id), spec)
+        try:
+            self._broker.put(order.run_id, queue=queue_of(spec, self._queues, self._queue), step=step_of(priority))
+        except BrokerUnavailable as error:
+            with self._lock:
+                is_news = order.run_id not in self._unsent
+                self._unsent.add(order.run_id)
+            if is_news:
+                _log.warning(
+                    "run.not_handed_over", run_id=order.run_id, workflow=order.workflow_slug, reason=str(error)
+                )
+        else:
+            with self._lock:
+                self._unsent.discard(order.run_id)
 
     def _active(self) -> set[str]:
         """The runs launched here that are not over."""

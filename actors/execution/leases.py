@@ -25,6 +25,11 @@ __all__ = ["RENEWALS_PER_LEASE", "Hold", "LeaseKeeper"]
 RENEWALS_PER_LEASE: Final = 10 / 3
 """A lease of 10 s is renewed every 3 s: two renewals may be lost before it ends."""
 
+_TRIES_PER_LEASE: Final = 40
+"""A renewal that failed is tried again this much sooner, so that the first moment of the server's return is used."""
+_SHORTEST_RETRY_SECONDS: Final = 0.05
+_LONGEST_RETRY_SECONDS: Final = 1.0
+
 _REASONS: Final = {
     Renewal.CANCEL: CancelReason.CANCELED,
     Renewal.STOP: CancelReason.LOST,
@@ -113,18 +118,32 @@ class LeaseKeeper:
         held.cancel.cancel(_REASONS[renewal])
 
     def _serve(self) -> None:
-        pause = self._lease_ms / 1_000 / RENEWALS_PER_LEASE
+        lease_seconds = self._lease_ms / 1_000
+        pause = lease_seconds / RENEWALS_PER_LEASE
+        retry = min(max(lease_seconds / _TRIES_PER_LEASE, _SHORTEST_RETRY_SECONDS), _LONGEST_RETRY_SECONDS)
+        is_well = True
         while not self._stopping.is_set():
             if not self._held:
                 # Without a run there is nothing to do, and nothing is done.
                 self._changed.wait()
                 self._changed.clear()
                 continue
-            self._stopping.wait(pause)
-            try:
-                self.renew()
-            except CatalogUnavailable as error:
-                _log.warning("leases.wait_for_catalog", reason=str(error))
-            except Exception:
-                # The runs of this process would be given up for a fault that may be over at the next turn.
+            self._stopping.wait(pause if is_well else retry)
+            is_well = self._try_to_renew(was_well=is_well)
+
+    def _try_to_renew(self, *, was_well: bool) -> bool:
+        """Whether the leases were renewed; what keeps them from it is told once, until they are renewed again."""
+        try:
+            self.renew()
+        except CatalogUnavailable as error:
+            if was_well:
+                _log.warning("leases.wait_for_catalog", runs=len(self._held), reason=str(error))
+            return False
+        except Exception:
+            # The runs of this process would be given up for a fault that may be over at the next turn.
+            if was_well:
                 _log.exception("leases.broken")
+            return False
+        if not was_well:
+            _log.info("leases.renewed_again", runs=len(self._held))
+        return True

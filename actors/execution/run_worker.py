@@ -21,6 +21,8 @@ from actors.runtime.clock import Clock, SystemClock
 __all__ = ["RunWorker"]
 
 _POLL_SECONDS: Final = 0.05
+_END_SECONDS: Final = 15.0
+"""What a run that is told to end may take for it: its job is killed, and its end is told to the catalog."""
 _log: Final = structlog.get_logger(__name__)
 
 
@@ -75,18 +77,22 @@ class RunWorker:
         """Take no more runs, let those that go on finish for so long, and end the rest as lost. Blocks until then."""
         with self._lock:
             self._is_stopping = True
-        deadline = time.monotonic() + grace_seconds
-        while self._going and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
+        self._wait_for_ends(grace_seconds)
         with self._lock:
             going = tuple(self._going)
         for cancel in going:
             cancel.cancel(CancelReason.LOST)
+        self._wait_for_ends(_END_SECONDS)
 
     def stop(self) -> None:
         """Stop the worker processes; when every run has ended."""
         self._leases.stop()
         self._workers.stop()
+
+    def _wait_for_ends(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self._going and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
 
     def _execute(self, run_id: str, cancel: CancelToken) -> RunStatus | None:
         try:

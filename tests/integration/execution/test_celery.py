@@ -128,6 +128,31 @@ class TestDeath:
         third = run(launcher, stage.store, step("tell", "echo"))
         assert third.status is RunStatus.SUCCEEDED, "both workers go on"
 
+    def test_a_worker_that_its_broker_ends_begins_again_while_its_runs_go_on(
+        self, stage: CeleryStage, launcher: CeleryLauncher, prefix: str, tmp_path: Path
+    ) -> None:
+        worker = stage.work()
+        order = holding(stage, tmp_path)
+        launcher.launch(order)
+        pids_of(tmp_path / "made", "wait")
+        queue = f"{prefix}:celery:headwater"
+
+        def is_restarted(times: int) -> bool:
+            return stage.logs.count('"event": "worker.restarted"') == times
+
+        # Celery takes this answer of the server for no loss of the connection, and ends.
+        stage.client.set(queue, "not a list")
+        eventually(lambda: is_restarted(1), "another worker is to be made")
+        stage.client.delete(queue)
+        eventually(lambda: stage.logs.count(" ready.") == 2, "another worker takes runs")
+        (tmp_path / "made" / "go").touch()
+        assert ended(stage.store, order).status is RunStatus.SUCCEEDED
+        assert run(launcher, stage.store, step("tell", "echo")).status is RunStatus.SUCCEEDED
+        stage.client.set(queue, "not a list")
+        eventually(lambda: is_restarted(2), "it has ended again")
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(30) == 0
+
     @pytest.mark.parametrize(
         ("number", "grace_seconds", "status"),
         [

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pytest
+import structlog
 from redis import Redis
 
 from actors.catalog.redis_store import RedisStore
-from actors.catalog.store import Overdue, RunFenced, RunStatus, StepRecord, StepStatus, Store
+from actors.catalog.store import (
+    CatalogUnavailable,
+    Overdue,
+    Renewal,
+    RunFenced,
+    RunStatus,
+    StepRecord,
+    StepStatus,
+    Store,
+)
 from actors.execution.cancel import CancelReason, CancelToken
 from actors.execution.jobs import JobRegistry
 from actors.execution.launcher import LaunchFailed, RunOrder
-from actors.execution.leases import LeaseKeeper
+from actors.execution.leases import Hold, LeaseKeeper
 from actors.execution.local import LocalLauncher
 from actors.execution.reaper import Reaper
 from actors.runtime.clock import VirtualClock
@@ -94,6 +105,36 @@ class TestLeaseKeeper:
         eventually(lambda: store.overdue_runs(start_timeout_ms=60_000).runs, "nobody renews it any more")
 
 
+class AwayStore(RedisStore):
+    """The real store, which cannot be reached for a while when a lease is to be renewed."""
+
+    tries = 0
+    is_away = False
+
+    def renew_runs(self, tokens: Mapping[str, str], *, lease_ms: int) -> dict[str, Renewal]:
+        self.tries += 1
+        if self.is_away:
+            raise CatalogUnavailable("it is away")
+        return super().renew_runs(tokens, lease_ms=lease_ms)
+
+
+def test_an_outage_is_told_once_and_used_up_at_once(client: Redis, prefix: str) -> None:
+    """Five renewals' worth of tries in less than the time between two renewals."""
+    store = AwayStore(client, prefix=prefix)
+    keeper = LeaseKeeper(store, lease_ms=3_000)
+    order, token = held(store, keeper)
+    store.is_away = True
+    with structlog.testing.capture_logs() as told:
+        keeper.start()
+        with keeper.renewing(order.run_id, Hold(token, "w", 3_000), CancelToken()):
+            eventually(lambda: store.tries >= 6, "it tries again and again")
+            assert store.overdue_runs(start_timeout_ms=60_000).runs == (), "all that while the lease goes on"
+            store.is_away = False
+            eventually(lambda: any(line["event"] == "leases.renewed_again" for line in told), "it is renewed")
+        keeper.stop()
+    assert [line["event"] for line in told] == ["leases.wait_for_catalog", "leases.renewed_again"]
+
+
 def test_a_run_that_was_given_up_stops_and_writes_nothing(store: Store, jobs: JobRegistry, tmp_path: Path) -> None:
     """It is not the end of the job that tells it, but the next renewal."""
     launcher = LocalLauncher(store, jobs, processes=1, lease_ms=LEASE_MS)
@@ -149,6 +190,20 @@ class JumpingStore(RedisStore):
         return Overdue(seen.server_ms + self.ahead_ms, seen.runs)
 
 
+class TornStore(RedisStore):
+    """The real store; of what a reaper counts the answer, or the request, is lost once."""
+
+    torn: Literal["request", "answer"] | None = None
+
+    def await_start(self, run_id: str, *, is_launched: bool) -> bool:
+        torn, self.torn = self.torn, None
+        if torn != "request":
+            answer = super().await_start(run_id, is_launched=is_launched)
+        if torn is not None:
+            raise CatalogUnavailable("cut off")
+        return answer
+
+
 class TestReaper:
     @pytest.fixture
     def launches(self) -> Launches:
@@ -159,7 +214,13 @@ class TestReaper:
         return RecordingObserver()
 
     def reaper(
-        self, store: Store, launches: Launches, observer: RecordingObserver, *, start_timeout_ms: int = 60_000
+        self,
+        store: Store,
+        launches: Launches,
+        observer: RecordingObserver,
+        *,
+        start_timeout_ms: int = 60_000,
+        takes_over: bool = False,
     ) -> Reaper:
         return Reaper(
             store,
@@ -169,6 +230,7 @@ class TestReaper:
             is_waiting=lambda order: launches.owns(order.run_id),
             lease_ms=LEASE_MS,
             start_timeout_ms=start_timeout_ms,
+            takes_over=takes_over,
         )
 
     def test_a_run_whose_worker_is_gone_is_lost_and_counts_as_a_failure(
@@ -232,12 +294,10 @@ class TestReaper:
             return record.status
 
         eventually(lambda: store.overdue_runs(start_timeout_ms=60_000).runs, "the lease has ended")
-        assert look(0) is RunStatus.RUNNING
-        assert look(0.4) is RunStatus.RUNNING
-        assert look(60) is RunStatus.RUNNING, "it has not watched for this minute"
-        assert look(0.4) is RunStatus.RUNNING
-        assert look(0.4) is RunStatus.RUNNING
-        assert look(0.4) is RunStatus.LOST
+        assert look(0) is RunStatus.RUNNING, "it has only begun to watch"
+        assert {look(60) for _ in range(4)} == {RunStatus.RUNNING}, "hardly any of these minutes was watched"
+        looks = list(iter(lambda: look(0.1), RunStatus.LOST))
+        assert len(looks) >= 1, "the rest of a lease was watched before"
 
     def test_a_run_that_nobody_started_is_launched_once_more_and_then_lost(
         self, store: Store, launches: Launches, observer: RecordingObserver
@@ -286,3 +346,34 @@ class TestReaper:
         reaper.look()
         reaper.look()
         assert ended(store, order).status is RunStatus.LOST
+
+    @pytest.mark.parametrize("torn", ["request", "answer"])
+    def test_a_launch_that_could_not_be_counted_was_made(
+        self,
+        client: Redis,
+        prefix: str,
+        launches: Launches,
+        observer: RecordingObserver,
+        torn: Literal["request", "answer"],
+    ) -> None:
+        store = TornStore(client, prefix=prefix)
+        order = submit(store, workflow(step("make", "echo", produces=MAKES)))
+        reaper = self.reaper(store, launches, observer, start_timeout_ms=0)
+        store.torn = torn
+        with pytest.raises(CatalogUnavailable):
+            reaper.look()
+        assert launches.orders == [order], "or the run would be lost without ever having been handed over again"
+        for _ in range(2):
+            reaper.look()
+        assert ended(store, order).status is RunStatus.LOST, "nobody has started it"
+        assert len(launches.orders) == (2 if torn == "request" else 1)
+
+    def test_who_takes_over_launches_what_was_launched_by_those_before(
+        self, store: Store, launches: Launches, observer: RecordingObserver
+    ) -> None:
+        """What was handed over beside a service that died went with it, however often that was."""
+        order = submit(store, workflow(step("make", "echo", produces=MAKES)))
+        for _ in range(3):
+            self.reaper(store, launches, observer, takes_over=True).look()
+        assert launches.orders == [order] * 3
+        assert [run.run_id for run in store.active_runs()] == [order.run_id]
