@@ -92,8 +92,11 @@ def read_events(headers: Mapping[str, str], body: bytes, graph: Graph, now_ms: i
     return events
 
 
-def record_event(store: Store, taken: Taken, graph: Graph) -> JsonObject:
+def record_event(store: Store, taken: Taken, graph: Graph, *, own_source: str = "") -> JsonObject:
     """Record one, by the script that every event takes; what became of it.
+
+    One that this Headwater sent itself (`own_source` is its name, if it has one) has come back: it was recorded
+    before it was sent, and is not recorded again.
 
     Raises:
         RunFenced: it names a run of ours that is not running.
@@ -106,6 +109,8 @@ def record_event(store: Store, taken: Taken, graph: Graph) -> JsonObject:
         "assetId": event.asset_id,
         "partitionKey": event.partition_key,
     }
+    if own_source and taken.source == own_source:
+        return {**about, "version": None, "changed": False, "duplicate": True}
     if isinstance(event, AssetExpired):
         expired = store.expire(
             event.asset_id,

@@ -74,12 +74,14 @@ def events(request: Request, access: Access, body: RawBody) -> JSONResponse:
     """Tell what was produced, or is not fresh any more, as CloudEvents 1.0: structured, batched or binary.
 
     The data are those of our own events; `producedAt` and `expiresAt` may be left out when the event has a `time`. An
-    event with a source and id that came before is recorded once within seven days. A batch is checked as a whole first,
+    event with a source and id that came before is recorded once within seven days, and one that this Headwater sent
+    itself (`[outgoing.cloudevents] source`) is not recorded again. A batch is checked as a whole first,
     and recorded one after the other; when that is cut short, send it again.
     """
     graph, _ = graph_of(access.store.workflows())
     found = read_events(request.headers, body, graph, now_ms())
-    told: list[Json] = [record_event(access.store, taken, graph) for taken in found]
+    own_source = access.settings().outgoing.cloudevents.source
+    told: list[Json] = [record_event(access.store, taken, graph, own_source=own_source) for taken in found]
     is_batch = request.headers.get("content-type", "").lower().startswith(BATCHED)
     return answer(told if is_batch else told[0])
 
