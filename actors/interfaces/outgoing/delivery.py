@@ -26,9 +26,6 @@ from actors.interfaces.outgoing.outcomes import Outcome, Refused, Taken, Unavail
 __all__ = ["Delivery", "Form", "Sending"]
 
 RETRY: Final = BackoffPolicy(base_ms=500, max_ms=60_000)
-_LOOK_SECONDS: Final = 1.0
-"""How often it is looked at whether the service leads."""
-_BLOCK_MS: Final = 500
 _STOP_SECONDS: Final = 2.0
 _MOST_BODY_CHARACTERS: Final = 1 << 20
 
@@ -78,7 +75,13 @@ class _Interrupted(Exception):  # noqa: N818 - reads as the event it tells of
 
 
 class Delivery:
-    """A thread that delivers to one receiver while `leads` says so. It can be started once."""
+    """A thread that delivers to one receiver while `leads` says so. It can be started once.
+
+    Args:
+        retry: how long it rests after failures in a row.
+        block_ms: how long it waits for events at a time; a stop may take so long.
+        look_seconds: how often it looks whether the service leads.
+    """
 
     def __init__(
         self,
@@ -89,6 +92,8 @@ class Delivery:
         *,
         leads: Callable[[], bool],
         retry: BackoffPolicy = RETRY,
+        block_ms: int = 500,
+        look_seconds: float = 1.0,
     ) -> None:
         self._feed = feed
         self._form = form
@@ -96,6 +101,8 @@ class Delivery:
         self._metrics = metrics
         self._leads = leads
         self._retry = retry
+        self._block_ms = block_ms
+        self._look_seconds = look_seconds
         self._position: int | None = None
         self._kept: int | None = None
         self._oldest_ms: int | None = None
@@ -134,7 +141,7 @@ class Delivery:
         while not self._stopping.is_set():
             if not self._leads():
                 self._forget()
-                self._stopping.wait(_LOOK_SECONDS)
+                self._stopping.wait(self._look_seconds)
                 continue
             try:
                 self._turn()
@@ -142,7 +149,7 @@ class Delivery:
             except (_Interrupted, Deposed):
                 self._forget()
                 # Whether it leads is known for certain at the next look.
-                self._stopping.wait(_LOOK_SECONDS)
+                self._stopping.wait(self._look_seconds)
             except CatalogUnavailable as error:
                 _log.debug("outgoing.waits", receiver=self._form.name, reason=str(error))
                 self._feed.disconnect()
@@ -177,7 +184,7 @@ class Delivery:
         self._position = batch.last
         self._keep()
         if is_idle:
-            self._feed.wait(self._position, _BLOCK_MS)
+            self._feed.wait(self._position, self._block_ms)
 
     def _keep(self) -> None:
         if self._position is not None and self._position != self._kept:
@@ -247,9 +254,9 @@ class Delivery:
         until = time.monotonic() + seconds
         while True:
             left = until - time.monotonic()
-            if self._stopping.wait(max(0.0, min(left, _LOOK_SECONDS))) or not self._leads():
+            if self._stopping.wait(max(0.0, min(left, self._look_seconds))) or not self._leads():
                 raise _Interrupted
-            if left <= _LOOK_SECONDS:
+            if left <= self._look_seconds:
                 return
 
     # -- what is told of it ------------------------------------------------------------------------------------------

@@ -93,7 +93,7 @@ class OpenLineageForm:
             # Required; what a job in another language says is passed on by Headwater.
             facets["errorMessage"] = _facet(schema, message=error, programmingLanguage="PYTHON")
         job_type = _facet(
-            _schema("2-0-3", "JobTypeJobFacet"), processingType="BATCH", integration="HEADWATER", jobType="WORKFLOW"
+            _schema("2-0-4", "JobTypeJobFacet"), processingType="BATCH", integration="HEADWATER", jobType="WORKFLOW"
         )
         return {
             "eventTime": format_iso(event.at_ms),

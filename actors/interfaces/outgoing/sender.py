@@ -61,7 +61,8 @@ class Sender:
         try:
             with self._client.stream("POST", self._url, content=self._packed(content)) as response:
                 return self._meaning(response, _beginning(response))
-        except (httpx.HTTPError, httpx.StreamError) as error:
+        except (httpx.HTTPError, httpx.StreamError, OSError, UnicodeError) as error:
+            # The last two are what a name that cannot be looked up may raise.
             return Unavailable(self._safe(f"{type(error).__name__}: {error}"))
 
     def close(self) -> None:
