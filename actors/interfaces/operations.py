@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from pykka import ActorRef
 
@@ -16,12 +17,24 @@ from actors.surroundings import Surroundings
 
 __all__ = ["Operations"]
 
+_SHOWN: Final = 10
+"""How many entries each list of the overview has, when nobody says."""
+
 
 class Operations:
     """Answers control requests by asking actors, each question with a timeout."""
 
-    def __init__(self, around: Surroundings, launcher: RunLauncher, store: Store, *, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        launcher: RunLauncher,
+        store: Store,
+        *,
+        timeout_seconds: float,
+        overview: Callable[[int], JsonObject] = lambda _limit: {},
+    ) -> None:
         self._around = around
+        self._overview = overview
         self._launcher = launcher
         self._store = store
         self._timeout_seconds = timeout_seconds
@@ -38,7 +51,7 @@ class Operations:
             case "ping":
                 return {"startedAtMs": self._started_ms}
             case "status":
-                return self._status()
+                return self._status(_count(args, "limit"))
             case "debug":
                 return self._debug(_text(args, "assetId", optional=True), _text(args, "partitionKey", optional=True))
             case "cancel":
@@ -61,19 +74,24 @@ class Operations:
         if dump is not None and dump.spec is not None:
             validate_key(dump.spec.partitioning, partition_key, asset_id=asset_id)
 
-    def _status(self) -> JsonObject:
+    def _status(self, limit: int | None) -> JsonObject:
+        """Every run that is active or wanted, or the first `limit` of each: the oldest, and those that are next."""
         queue: QueueDump = self._ask(self._around.links.enqueuer, "enqueuer", CountQueue())
         return {
             "startedAtMs": self._started_ms,
+            "activeCount": len(queue.active),
+            "wantedCount": len(queue.wanted),
+            "queuedCount": len(queue.queued),
             "active": [
                 {"runId": run.run_id, "workflowSlug": run.workflow_slug, "partitionKey": run.partition_key}
-                for run in queue.active
+                for run in queue.active[:limit]
             ],
             "wanted": [
                 {"workflowSlug": slug, "partitionKey": key, "priority": priority}
-                for slug, key, priority in queue.wanted
+                for slug, key, priority in queue.wanted[:limit]
             ],
-            "queuedRunIds": list(queue.queued),
+            "queuedRunIds": list(queue.queued[:limit]),
+            "overview": self._overview(_SHOWN if limit is None else limit),
         }
 
     def _debug(self, asset_id: str | None, partition_key: str | None) -> JsonObject:
@@ -132,4 +150,11 @@ def _text(args: JsonObject, name: str, *, optional: bool = False) -> str | None:
         return None
     if not isinstance(value, str):
         raise ValueError(f"{name} must be text, not {value!r}")
+    return value
+
+
+def _count(args: JsonObject, name: str) -> int | None:
+    value = args.get(name)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise ValueError(f"{name} must be a whole number from 0, not {value!r}")
     return value
