@@ -31,6 +31,7 @@ from actors.interfaces.log_observer import LogObserver
 from actors.interfaces.metrics import MetricsObserver, start_metrics_server
 from actors.interfaces.observers import FanOut
 from actors.interfaces.outgoing.wiring import make_outgoing
+from actors.interfaces.standing import Standing
 from actors.observer import Observer
 from actors.runtime import SystemClock
 from actors.settings import Settings
@@ -91,8 +92,10 @@ class Service:
         self._leader_store = catalog.store.fenced_by(self._leadership)
         self._metrics = CollectorRegistry()
         self._decisions = DecisionFeed(leads=self._leadership.leads, now_ms=self._clock.now_ms)
+        self._standing = Standing(self._clock.now_ms)
         self._observer: Observer = FanOut(
             [
+                self._standing,
                 *([self._decisions] if settings.http.port else []),
                 LogObserver(leads=self._leadership.leads),
                 MetricsObserver(
@@ -297,6 +300,7 @@ class Service:
         )
 
     def _new_actors(self) -> ActorSystem:
+        self._standing.begin_anew()
         outside = Outside(
             self._catalog,
             self._leadership,
@@ -305,6 +309,8 @@ class Service:
             self._observer,
             give_up=self._give_up,
             on_missed=self._on_missed,
+            heard=self._standing.heard,
+            overview=self._overview,
         )
         return ActorSystem(self._settings, outside)
 
@@ -323,6 +329,21 @@ class Service:
         if not self._has_started or self._is_to_begin_anew:
             return "starting"
         return "leader" if self._leadership.leads() else "standby"
+
+    def _overview(self, limit: int) -> JsonObject:
+        """That of `Standing`, and what there is room for."""
+        settings = self._settings
+        return {
+            **self._standing.overview(limit),
+            "mailboxDepth": self._depth(),
+            "slots": {
+                "launcher": settings.execution.launcher,
+                "processes": settings.workers.processes if self._engine.dies_with_service else None,
+                "maxRuns": settings.concurrency.max_runs,
+                "workflows": dict(settings.concurrency.workflows),
+                "pools": dict(settings.concurrency.pools),
+            },
+        }
 
     def _depth(self) -> int:
         return self._actors.depth()
