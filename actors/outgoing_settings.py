@@ -9,7 +9,14 @@ from pydantic import Field, SecretStr, field_serializer, field_validator, model_
 
 from actors.setting_groups import Group, OptionalPath, starred
 
-__all__ = ["CloudEventType", "CloudEventsSettings", "OutgoingSettings", "ReceiverSettings"]
+__all__ = [
+    "CloudEventType",
+    "CloudEventsSettings",
+    "DatasetName",
+    "OpenLineageReceiverSettings",
+    "OutgoingSettings",
+    "ReceiverSettings",
+]
 
 CloudEventType = Literal[
     "asset.produced",
@@ -68,6 +75,17 @@ class ReceiverSettings(Group):
         return [(name, self.safe_url if name == "url" else value) for name, value in super().__repr_args__()]
 
 
+class DatasetName(Group):
+    """What a dataset is called in OpenLineage."""
+
+    namespace: Annotated[str, Field(min_length=1, max_length=1_000)]
+    name: Annotated[str, Field(min_length=1, max_length=1_000)]
+
+
+class OpenLineageReceiverSettings(ReceiverSettings):
+    datasets: dict[str, DatasetName] = Field(default_factory=dict)
+
+
 class CloudEventsSettings(ReceiverSettings):
     source: Annotated[str, Field(max_length=200, pattern=r"^[\x21-\x7e]*$")] = ""
     types: Annotated[tuple[CloudEventType, ...], Field(strict=False)] = ()
@@ -84,5 +102,5 @@ class CloudEventsSettings(ReceiverSettings):
 
 
 class OutgoingSettings(Group):
-    openlineage: ReceiverSettings = ReceiverSettings()
+    openlineage: OpenLineageReceiverSettings = OpenLineageReceiverSettings()
     cloudevents: CloudEventsSettings = CloudEventsSettings()

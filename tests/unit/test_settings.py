@@ -16,7 +16,10 @@ from actors import settings as module
 from actors.core.backoff import BackoffPolicy, FailureBudget
 from actors.settings import DEFAULT_FILE, Settings, SettingsError, load_settings
 
-FREE_TABLES = {"concurrency.workflows", "concurrency.pools", "celery.queues", "execution.http.headers"}
+FREE_TABLES = {
+    *("concurrency.workflows", "concurrency.pools", "celery.queues", "execution.http.headers"),
+    "outgoing.openlineage.datasets",
+}
 PRODUCTION_FILE = DEFAULT_FILE.with_name("production.toml")
 
 

@@ -16,7 +16,7 @@ class OutgoingMetrics:
         self._events = Counter(
             "headwater_outgoing_events_total",
             "Events for a receiver that it has taken, or that were given up because it refused them",
-            ("receiver", "outcome"),
+            ("receiver", "result"),
             registry=registry,
         )
         self._retries = Counter(
@@ -40,8 +40,8 @@ class OutgoingMetrics:
 
     def watch(self, receiver: str, lag_seconds: Callable[[], float]) -> None:
         """Begin all series of a receiver at 0, so that a first increase is seen; ask for its lag at each scrape."""
-        for outcome in ("delivered", "dropped"):
-            self._events.labels(receiver, outcome)
+        for result in ("delivered", "dropped"):
+            self._events.labels(receiver, result)
         self._retries.labels(receiver)
         self._gaps.labels(receiver)
         self._lag.labels(receiver).set_function(lag_seconds)

@@ -1,8 +1,8 @@
 """OpenLineage 2-0-2: what is told of a run when it starts and when it ends. Pure.
 
-A workflow is a job, an asset is a dataset, both in the namespace of the settings. Versions are those of the catalog,
-which counts them for each asset: version 12 of an input is "everything of it up to version 12". What is known of a run
-is spread over its events, as OpenLineage has it: who wants all of it puts them together.
+A workflow is a job and an asset is a dataset, in the namespace of the settings unless those say otherwise. Versions are
+those of the catalog, which counts them for each asset: version 12 of an input is "everything of it up to version 12".
+What is known of a run is spread over its events, as OpenLineage has it: who wants all of it puts them together.
 
 Sources: the specification and its facets at https://openlineage.io/spec/.
 """
@@ -10,6 +10,7 @@ Sources: the specification and its facets at https://openlineage.io/spec/.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -18,6 +19,7 @@ from actors.catalog.outgoing_feed import OutgoingEvent
 from actors.catalog.store import Json, JsonObject, Produced, RunRecord
 from actors.catalog.timestamps import format_iso, parse_iso_ms
 from actors.interfaces.openlineage_names import HEADWATER_PRODUCER, RUN_FACET, RUN_FACET_SCHEMA
+from actors.outgoing_settings import DatasetName
 
 __all__ = ["MAX_CAUSES", "OpenLineageForm", "run_uuid"]
 
@@ -41,15 +43,20 @@ def run_uuid(run_id: str) -> str:
 
 
 class OpenLineageForm:
-    """How events are told as OpenLineage. Marquez, and others, take one in a request."""
+    """How events are told as OpenLineage, one in a request, as Marquez and others take them.
+
+    Args:
+        namespace: of jobs, and of assets that `datasets` has no other name for.
+    """
 
     name: Final = "openlineage"
     with_runs: Final = True
     most: Final = 1
     content_type: Final = "application/json"
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, datasets: Mapping[str, DatasetName] = MappingProxyType({})) -> None:
         self._namespace = namespace
+        self._datasets = datasets
 
     def message(self, told: OutgoingEvent) -> JsonObject | None:
         """The event for the receiver; None for what is not told of."""
@@ -128,7 +135,9 @@ class OpenLineageForm:
         ]
         if partitions:
             facets[_PARTITIONS_FACET] = _facet(_PARTITIONS_SCHEMA, partitions=partitions)
-        return {"namespace": self._namespace, "name": asset_id, "facets": facets}
+        named = self._datasets.get(asset_id)
+        namespace, name = (self._namespace, asset_id) if named is None else (named.namespace, named.name)
+        return {"namespace": namespace, "name": name, "facets": facets}
 
 
 def _about(event: _RunEvent) -> dict[str, Json]:

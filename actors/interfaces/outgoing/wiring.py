@@ -47,7 +47,7 @@ def make_outgoing(
     outgoing = settings.outgoing
     metrics = OutgoingMetrics(registry)
     wanted: list[tuple[OpenLineageForm | CloudEventsForm, ReceiverSettings]] = [
-        (OpenLineageForm(settings.openlineage.namespace), outgoing.openlineage),
+        (OpenLineageForm(settings.openlineage.namespace, outgoing.openlineage.datasets), outgoing.openlineage),
         (
             CloudEventsForm(
                 outgoing.cloudevents.source, types=outgoing.cloudevents.types, most=outgoing.cloudevents.batch

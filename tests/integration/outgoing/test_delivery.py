@@ -115,7 +115,7 @@ def test_everything_arrives_in_order_though_the_receiver_fails(house: House) -> 
         house.deliver(sender)
         house.make(5)
         until(lambda: len(sender.taken) == 5)
-        until(lambda: house.count("events_total", outcome="delivered") == 5)
+        until(lambda: house.count("events_total", result="delivered") == 5)
     assert sender.made() == [1, 2, 3, 4, 5]
     assert house.count("retries_total") == 3
     # Each outage is a line, and its end another.
@@ -157,9 +157,9 @@ def test_a_refused_event_is_dropped_and_the_others_of_its_batch_get_through(hous
         # The first request is taken, then the batch of three is refused, and of its members the second.
         sender.answers += [Taken(), Refused("400"), Taken(), Refused("400 bad"), Taken()]
         sender.go_on.set()
-        until(lambda: house.count("events_total", outcome="delivered") == 3)
+        until(lambda: house.count("events_total", result="delivered") == 3)
     assert sender.made() == [1, 2, 4]
-    assert house.count("events_total", outcome="dropped") == 1
+    assert house.count("events_total", result="dropped") == 1
     (line,) = [line for line in logs if line["event"] == "outgoing.dropped"]
     assert (line["receiver"], line["reason"]) == ("cloudevents", "400 bad")
     assert line["about"] == sender.bodies[-2][0]["id"]

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from actors.catalog.store import RunStatus
 from actors.interfaces.metrics import MetricsObserver
+from actors.interfaces.outgoing.metrics import OutgoingMetrics
 from tests.unit.docs.markdown import ROOT
 
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "docs" / "grafana" / "headwater.json").read_text(encoding="utf-8"))
@@ -21,7 +22,10 @@ ALERTS: dict[str, Any] = yaml.safe_load((ROOT / "docs" / "prometheus" / "alerts.
 RULES: list[dict[str, Any]] = [rule for group in ALERTS["groups"] for rule in group["rules"]]
 SCRAPED = frozenset({"job", "instance"})
 """The labels that Prometheus itself gives to what it scrapes."""
-VALUES = {"outcome": frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELED, RunStatus.LOST})}
+VALUES = {
+    "outcome": frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELED, RunStatus.LOST}),
+    "result": frozenset({"delivered", "dropped"}),
+}
 
 _USE = re.compile(r"\b(?P<metric>headwater_\w+)(?:\{(?P<matchers>[^}]*)\})?")
 _MATCHER = re.compile(r'(?P<label>\w+)\s*(?P<operator>=~|!~|!=|=)\s*"(?P<value>[^"]*)"')
@@ -33,7 +37,8 @@ _DURATION = re.compile(r"\[(?!\$__rate_interval\]|\d+[smhd]\])")
 def offered() -> dict[str, frozenset[str]]:
     """The names that a scrape has, as Prometheus keeps them, each with its labels."""
     found: dict[str, frozenset[str]] = {}
-    for collector in vars(MetricsObserver(CollectorRegistry())).values():
+    registry = CollectorRegistry()
+    for collector in (vars(MetricsObserver(registry)) | vars(OutgoingMetrics(registry))).values():
         if not hasattr(collector, "describe"):
             continue
         (metric,) = collector.describe()
@@ -177,5 +182,7 @@ def test_what_must_not_go_unnoticed_has_an_alert() -> None:
         "headwater_runs_lost_total",
         "headwater_auto_runs_total",
         "headwater_event_to_enqueue_seconds_bucket",
+        "headwater_outgoing_lag_seconds",
+        "headwater_outgoing_gaps_total",
     ):
         assert metric in text

@@ -20,6 +20,7 @@ from actors.core.partitions import (
     key_at,
 )
 from actors.interfaces.metrics import MetricsObserver
+from actors.interfaces.outgoing.metrics import OutgoingMetrics
 from tests.unit.docs.markdown import ROOT, table
 
 ASSETS = ROOT / "docs" / "assets-overview.md"
@@ -105,9 +106,8 @@ def in_words(up: Partitioning | None, up_key: str | None, down: Partitioning | N
 
 def test_every_metric_is_told_with_its_kind_and_labels() -> None:
     registry = CollectorRegistry()
-    observer = MetricsObserver(registry)
     metrics = {}
-    for collector in vars(observer).values():
+    for collector in (vars(MetricsObserver(registry)) | vars(OutgoingMetrics(registry))).values():
         if hasattr(collector, "describe"):
             (metric,) = collector.describe()
             name = f"{metric.name}_total" if metric.type == "counter" else metric.name

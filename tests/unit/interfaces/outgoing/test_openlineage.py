@@ -29,6 +29,7 @@ from actors.catalog.outgoing_feed import OutgoingEvent
 from actors.catalog.store import Produced, RunRecord, RunStatus
 from actors.interfaces.openlineage_names import HEADWATER_PRODUCER, is_own
 from actors.interfaces.outgoing.openlineage import MAX_CAUSES, OpenLineageForm, run_uuid
+from actors.outgoing_settings import DatasetName
 
 AT = 1_764_000_000_000
 AT_TEXT = "2025-11-24T16:00:00.000Z"
@@ -176,6 +177,19 @@ def test_how_a_run_ended(event: Event, kind: str, error: str | None) -> None:
     assert message["eventType"] == kind
     assert message["run"]["facets"].get("errorMessage", {}).get("message") == error
     assert [each["name"] for each in message["outputs"]] == ["orders.log"]
+
+
+def test_an_asset_has_the_name_by_which_others_know_it() -> None:
+    known = {"orders.raw": DatasetName(namespace="postgres://db:5432", name="shop.public.orders")}
+    message = OpenLineageForm("headwater", known).message(
+        OutgoingEvent(1, RunStarted(**about(), inputs={"orders.raw": 12, "rates": 1}))
+    )
+    assert message is not None
+    inputs: Any = message["inputs"]
+    assert [(each["namespace"], each["name"]) for each in inputs] == [
+        ("postgres://db:5432", "shop.public.orders"),
+        ("headwater", "rates"),
+    ]
 
 
 def test_a_run_that_is_not_kept_any_more_still_ends() -> None:
