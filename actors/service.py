@@ -25,7 +25,7 @@ from actors.catalog.sync import DefinitionSync, FolderWatch
 from actors.execution.engines import make_engine
 from actors.execution.jobs import JobRegistry
 from actors.execution.reaper import Reaper
-from actors.interfaces.health import Role
+from actors.interfaces.health import CatalogWatch, Role
 from actors.interfaces.http.decisions import DecisionFeed
 from actors.interfaces.log_observer import LogObserver
 from actors.interfaces.metrics import MetricsObserver, start_metrics_server
@@ -93,8 +93,10 @@ class Service:
         self._metrics = CollectorRegistry()
         self._decisions = DecisionFeed(leads=self._leadership.leads, now_ms=self._clock.now_ms)
         self._standing = Standing(self._clock.now_ms)
+        self._catalog_watch = CatalogWatch(self._clock.now_ms)
         self._observer: Observer = FanOut(
             [
+                self._catalog_watch,
                 self._standing,
                 *([self._decisions] if settings.http.port else []),
                 LogObserver(leads=self._leadership.leads),
@@ -175,7 +177,8 @@ class Service:
     def _start(self, undo: ExitStack) -> None:
         settings = self._settings
         if settings.metrics.port:
-            metrics = start_metrics_server(settings.metrics.host, settings.metrics.port, self._metrics, self._role)
+            host, port, trouble = settings.metrics.host, settings.metrics.port, self._catalog_watch.trouble
+            metrics = start_metrics_server(host, port, self._metrics, self._role, trouble)
             undo.callback(metrics.stop)
         if settings.http.port:
             undo.callback(self._start_http().stop)
@@ -365,6 +368,7 @@ class Service:
             role=self._role,
             metrics=self._metrics,
             decisions=self._decisions,
+            trouble=self._catalog_watch.trouble,
         )
 
     def _sync_definitions(self) -> None:

@@ -240,7 +240,11 @@ class MetricsServer:
 
 
 def start_metrics_server(
-    host: str, port: int, registry: CollectorRegistry, role: Callable[[], Role] | None = None
+    host: str,
+    port: int,
+    registry: CollectorRegistry,
+    role: Callable[[], Role] | None = None,
+    trouble: Callable[[], str | None] = lambda: None,
 ) -> MetricsServer:
     """Serve the registry at `http://host:port/metrics` on a thread of its own; with a `role`, `health` too.
 
@@ -256,5 +260,5 @@ def start_metrics_server(
         ) from error
     application = server.get_app()
     if role is not None and application is not None:
-        server.set_app(with_health(application, role))
+        server.set_app(with_health(application, role, trouble))
     return MetricsServer(server, thread)

@@ -37,6 +37,7 @@ class ServiceAccess:
     decisions: DecisionFeed
     planner: Planner
     tokens: HttpTokens
+    trouble: Callable[[], str | None] = lambda: None
 
     @property
     def store(self) -> Store:

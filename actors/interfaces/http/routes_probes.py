@@ -18,7 +18,7 @@ from actors.interfaces.http.schemas import RoleOut
 
 __all__ = ["router"]
 
-_NOT_READY: Final[dict[str, Any]] = {"model": RoleOut, "description": "It is starting."}
+_NOT_READY: Final[dict[str, Any]] = {"model": RoleOut, "description": "It is starting, or the catalog is away."}
 
 router = APIRouter(tags=["probes"])
 
@@ -31,7 +31,7 @@ async def healthz(request: Request, access: Access) -> Response:
 
 @router.get("/readyz", responses={200: {"model": RoleOut, "description": "It is ready."}, 503: _NOT_READY})
 async def readyz(request: Request, access: Access) -> Response:
-    """Whether the service leads or stands by."""
+    """Whether the service leads or stands by, and reaches its catalog."""
     return _answer(access, request)
 
 
@@ -49,7 +49,7 @@ def metrics(request: Request, access: Access) -> Response:
 def _answer(access: ServiceAccess, request: Request) -> Response:
     """What the metrics server's application answers to this request."""
     # Its type is that of the library's own, which says less.
-    application = with_health(cast("WSGIApplication", make_wsgi_app(access.metrics)), access.role)
+    application = with_health(cast("WSGIApplication", make_wsgi_app(access.metrics)), access.role, access.trouble)
     told = _Started()
     environ: WSGIEnvironment = {
         "REQUEST_METHOD": request.method,

@@ -71,6 +71,7 @@ class ProblemOut(Out):
 class RoleOut(Out):
     model_config = shows(role="leader")
     role: Literal["starting", "leader", "standby"]
+    reason: str | None = None
 
 
 class Page(Out, Generic[T]):

@@ -101,6 +101,7 @@ def start_http_server(
     role: Callable[[], Role],
     metrics: CollectorRegistry,
     decisions: DecisionFeed,
+    trouble: Callable[[], str | None] = lambda: None,
 ) -> HttpServer:
     """Serve the API at `[http] host` and `port`, on a thread of its own.
 
@@ -118,7 +119,7 @@ def start_http_server(
             f"the HTTP API cannot be served at {http.host}:{http.port} ({error.strerror or error}); "
             "choose another port or switch it off in the settings ([http])"
         ) from error
-    access = ServiceAccess(settings, catalog, ask, role, metrics, decisions, Planner(), tokens)
+    access = ServiceAccess(settings, catalog, ask, role, metrics, decisions, Planner(), tokens, trouble)
     server = HttpServer(access, listening)
     try:
         server.start()

@@ -39,11 +39,16 @@ def test_an_outage_is_told_by_metric_and_log_and_not_for_each_try(
     guarded.emit("raw")  # maybe heard before the server goes, maybe not
     server.kill()
     guarded.wait_told_down()
+    status, body = guarded.page("/readyz")
+    assert status == 503
+    assert "the catalog cannot be reached" in body
+    assert '"role": "leader"' in body, "its lease goes on"
     eventually(lambda: proxy.refused >= 25, "it was tried again and again", 20)
     assert guarded.is_alive()
     assert len(guarded.logged("catalog down")) == 1
     server.start()
     guarded.wait_told_up()
+    assert guarded.page("/readyz") == (200, '{"role": "leader"}\n')
     guarded.wait_runs("end", RunStatus.SUCCEEDED, 2)
     assert_laws(guarded)
     assert guarded.metric("headwater_catalog_up") == 1
