@@ -261,19 +261,20 @@ class Service:
 
     def _new_duties(self) -> list[Duty]:
         """What a leader does besides its actors, for one term; stopped in reverse."""
-        runs = self._settings.runs
+        engine = self._engine
         return [
             Reaper(
                 self._leader_store,
                 self._launcher,
                 self._clock,
                 self._observer,
-                is_waiting=self._engine.is_waiting,
-                lease_ms=int(runs.lease_seconds * 1_000),
-                start_timeout_ms=int(runs.start_timeout_seconds * 1_000),
+                is_waiting=engine.is_waiting,
+                lease_ms=engine.lease_ms,
+                start_timeout_ms=int(self._settings.runs.start_timeout_seconds * 1_000),
                 # What an earlier leader had claimed and not begun: nobody else would begin it.
-                takes_over=self._engine.dies_with_service,
-            )
+                takes_over=engine.takes_over,
+            ),
+            *engine.new_duties(self._leader_store),
         ]
 
     def _stop_acting(self) -> None:

@@ -29,9 +29,10 @@ class ResultError(ValueError):
 
 
 def materializations(
-    result: JsonObject | None, *, spec: WorkflowSpec, step_id: str, run: RunRecord, ended_at_ms: int
+    result: JsonObject | None, *, spec: WorkflowSpec, step_id: str | None, run: RunRecord, ended_at_ms: int
 ) -> list[NewMaterialization]:
-    """What a step says it made, checked against what its definition says that it produces.
+    """What a step says it made, checked against what its definition says that it produces; with a `step_id` of None,
+    what is said of the whole run.
 
     `ended_at_ms` is the end of the step by our clock: the default of `producedAt`, and what it must not be
     far ahead of. An asset that is declared but not returned is simply not made.
@@ -43,20 +44,19 @@ def materializations(
     entries = None if result is None else result.get("assets")
     if entries is None:
         return []
+    who = "the run" if step_id is None else f"step {step_id!r}"
     if not isinstance(entries, list):
-        raise ResultError(f"step {step_id!r}: result.assets must be a list, got {type(entries).__name__}")
+        raise ResultError(f"{who}: result.assets must be a list, got {type(entries).__name__}")
     if len(entries) > MAX_ENTRIES:
-        raise ResultError(
-            f"step {step_id!r}: result.assets has {len(entries)} entries; at most {MAX_ENTRIES} are allowed"
-        )
-    declared = {asset.asset_id: asset for asset in spec.assets if asset.step_id == step_id}
-    reader = _Reader(declared, step_id, run, ended_at_ms)
+        raise ResultError(f"{who}: result.assets has {len(entries)} entries; at most {MAX_ENTRIES} are allowed")
+    declared = {asset.asset_id: asset for asset in spec.assets if step_id in (None, asset.step_id)}
+    reader = _Reader(declared, "the steps'" if step_id is None else "the step's", run, ended_at_ms)
     found: dict[tuple[str, str | None], NewMaterialization] = {}
     for index, entry in enumerate(entries):
-        new = reader.read(f"step {step_id!r}: result.assets[{index}]", entry)
+        new = reader.read(f"{who}: result.assets[{index}]", entry)
         if (new.asset_id, new.partition_key) in found:
             raise ResultError(
-                f"step {step_id!r}: result.assets[{index}]: asset {new.asset_id!r}, "
+                f"{who}: result.assets[{index}]: asset {new.asset_id!r}, "
                 f"partition {new.partition_key!r} is there twice; return each once"
             )
         found[new.asset_id, new.partition_key] = new
@@ -66,7 +66,7 @@ def materializations(
 @dataclass(frozen=True, slots=True)
 class _Reader:
     declared: Mapping[str, AssetSpec]
-    step_id: str
+    whose: str
     run: RunRecord
     ended_at_ms: int
 
@@ -82,7 +82,7 @@ class _Reader:
             upstreams=asset.upstreams,
             workflow_slug=self.run.workflow_slug,
             run_id=self.run.run_id,
-            step_id=self.step_id,
+            step_id=asset.step_id,
             data_version=_data_version(where, entry.get("dataVersion")),
             payload=_bounded(where, "payload", entry.get("payload")),
             schema=_bounded(where, "schema", entry.get("schema")),
@@ -96,7 +96,7 @@ class _Reader:
         asset = self.declared.get(asset_id)
         if asset is None:
             names = ", ".join(repr(name) for name in sorted(self.declared)) or "nothing"
-            raise ResultError(f"{where}: asset {asset_id!r} is not declared; the step's 'produces' declares {names}")
+            raise ResultError(f"{where}: asset {asset_id!r} is not declared; {self.whose} 'produces' declares {names}")
         return asset
 
     def _partition_key(self, where: str, asset: AssetSpec, key: Json) -> str | None:

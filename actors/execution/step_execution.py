@@ -23,7 +23,7 @@ from actors.execution.step_runner import FailureKind, JobContext, JobOutcome, St
 from actors.execution.templates import TemplateError, render
 from actors.runtime.clock import Clock
 
-__all__ = ["RunInHand", "StepExecutor"]
+__all__ = ["RunInHand", "StepExecutor", "kept_result"]
 
 _MAX_KEPT_RESULT_BYTES: Final = 256 * 1024
 _log: Final = structlog.get_logger(__name__)
@@ -137,7 +137,7 @@ class StepExecutor:
                 version=recorded.version,
                 changed=recorded.changed,
             )
-        self._kept(replace(record, status=StepStatus.SUCCEEDED, result=_kept_result(outcome.result)))
+        self._kept(replace(record, status=StepStatus.SUCCEEDED, result=kept_result(outcome.result)))
         # The steps after this one see the whole result, whatever was kept of it.
         return replace(record, status=StepStatus.SUCCEEDED, result=outcome.result)
 
@@ -193,7 +193,7 @@ class _Unsupported(Exception):  # noqa: N818 - a reason, not a fault of ours
     pass
 
 
-def _kept_result(result: JsonObject | None) -> Json:
+def kept_result(result: JsonObject | None) -> Json:
     """A large result serves the steps after it, but is not kept: what lasts belongs into assets."""
     size = len(json.dumps(result, ensure_ascii=False).encode(errors="surrogatepass"))
     return result if size <= _MAX_KEPT_RESULT_BYTES else {"notKept": f"{size} bytes"}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, TextIO, TypeVar
+from urllib.parse import quote, urlsplit
 
 from liquid import Environment, RenderContext
-from liquid.builtin.output import OutputNode
+from liquid.builtin.output import Output, OutputNode
 from liquid.exceptions import LiquidError
 from liquid.extra import JSON
 from liquid.stringify import to_liquid_string
@@ -17,9 +18,11 @@ from liquid.undefined import StrictDefaultUndefined, is_undefined
 
 from actors.catalog.store import Json, JsonObject
 
-__all__ = ["MAX_RENDERED_BYTES", "TemplateError", "render"]
+__all__ = ["MAX_RENDERED_BYTES", "TemplateError", "render", "render_document", "render_url"]
 
 MAX_RENDERED_BYTES: Final = 1024 * 1024
+T = TypeVar("T")
+
 _MAX_LOOPS: Final = 10_000
 _MAX_RANGE: Final = 10_000
 _SHOWN: Final = 200
@@ -64,7 +67,27 @@ def _environment() -> Environment:
     return environment
 
 
+class _EscapedNode(OutputNode):
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        text = to_liquid_string(self.expression.evaluate(context), autoescape=False)
+        return buffer.write(quote(str(text), safe="", errors="surrogatepass"))
+
+
+class _EscapedOutput(Output):
+    node_class = _EscapedNode
+
+
+def _url_environment() -> Environment:
+    """Whatever an expression yields becomes part of one segment or value; nothing else can write what it was given."""
+    environment = _environment()
+    for tag in ("echo", "cycle", "increment", "decrement", "tablerow", "ifchanged"):
+        del environment.tags[tag]
+    environment.add_tag(_EscapedOutput)
+    return environment
+
+
 _ENVIRONMENT: Final = _environment()
+_URL_ENVIRONMENT: Final = _url_environment()
 
 
 def render(parameters: JsonObject, namespaces: JsonObject, *, step_id: str) -> dict[str, Json]:
@@ -79,16 +102,47 @@ def render(parameters: JsonObject, namespaces: JsonObject, *, step_id: str) -> d
     return {key: _render(value, namespaces, f"step {step_id!r}: parameters.{key}") for key, value in parameters.items()}
 
 
+def render_document(value: Json, namespaces: JsonObject, where: str) -> Json:
+    """As `render`, of any JSON; `where` is what errors call it. What is filled in stays within its text or value.
+
+    Raises:
+        TemplateError: as `render`.
+    """
+    return _render(value, namespaces, where)
+
+
+def render_url(text: str, namespaces: JsonObject, where: str) -> str:
+    """Fill in a URL. What expressions yield is percent-encoded, all but letters, digits and `-._~`.
+
+    Raises:
+        TemplateError: as `render`; or a segment of the path became empty, `.` or `..`, which means another path.
+    """
+    url = _told(where, text, lambda: _URL_ENVIRONMENT.from_string(text).render(namespaces))
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise TemplateError(
+            f"{where}: template {_shown(text)}: a URL is printable ASCII without spaces; encode the rest"
+        )
+    segments = urlsplit(url).path.split("/")
+    if "" in segments[1:-1] or "." in segments or ".." in segments:
+        raise TemplateError(f"{where}: template {_shown(text)}: a part of the path is empty or dots: {_shown(url)}")
+    return url
+
+
+def _told(where: str, text: str, work: Callable[[], T]) -> T:
+    """Do what a template asks for; what it raises is told as where it is and what is wrong."""
+    try:
+        return work()
+    except LiquidError as error:
+        raise TemplateError(f"{where}: template {_shown(text)}: {error.message or error}") from None
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise TemplateError(f"{where}: template {_shown(text)}: {type(error).__name__}: {error}") from None
+
+
 def _render(value: Json, namespaces: JsonObject, where: str) -> Json:
     if isinstance(value, str):
         if "{{" not in value and "{%" not in value:
             return value
-        try:
-            return _render_text(value, namespaces)
-        except LiquidError as error:
-            raise TemplateError(f"{where}: template {_shown(value)}: {error.message or error}") from None
-        except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
-            raise TemplateError(f"{where}: template {_shown(value)}: {type(error).__name__}: {error}") from None
+        return _told(where, value, lambda: _render_text(value, namespaces))
     if isinstance(value, Mapping):
         return {key: _render(child, namespaces, f"{where}.{key}") for key, child in value.items()}
     if isinstance(value, Sequence):

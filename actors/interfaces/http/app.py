@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 
 from actors.interfaces.http import (
     routes_assets,
+    routes_callbacks,
     routes_events,
     routes_graph,
     routes_lineage,
@@ -33,7 +34,16 @@ PREFIX: Final = "/api/v1"
 MAX_THREADS: Final = 8
 """How many requests may wait for the catalog or the actors at once; the rest wait for those."""
 
-_API: Final = (routes_assets, routes_workflows, routes_runs, routes_pauses, routes_graph, routes_events, routes_lineage)
+_API: Final = (
+    routes_assets,
+    routes_workflows,
+    routes_runs,
+    routes_callbacks,
+    routes_pauses,
+    routes_graph,
+    routes_events,
+    routes_lineage,
+)
 _ABOUT: Final = (
     "What Headwater knows and does, for programs. Errors are problem details (RFC 9457). Ids in paths are "
     "percent-encoded, also their slashes."

@@ -19,6 +19,7 @@ Schema = dict[str, Any]
 _WHO: Final = {
     "read": "Takes any token, where one is set.",
     "operator": "Takes the token of operators.",
+    "run": "Takes the callback token of the run, and no other.",
     None: "Takes no token.",
 }
 _HEAD: Final = f"""\

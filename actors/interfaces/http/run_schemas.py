@@ -12,6 +12,7 @@ from actors.interfaces.http.schemas import AT, Fault, OfAsset, Out, PauseOut, St
 __all__ = [
     "Audited",
     "AutoMaterialize",
+    "CallbackTaken",
     "Canceled",
     "Checked",
     "EventTaken",
@@ -129,6 +130,15 @@ class Canceled(Out):
     model_config = shows(runId="run-1", status="canceling")
     run_id: str
     status: Literal["canceled", "canceling"]
+
+
+class CallbackTaken(Out):
+    """How the run is now. `asked` says that it is to end: `cancel` is a user's wish, `stop` the service's."""
+
+    model_config = shows(runId="run-1", status="running", asked=None)
+    run_id: str
+    status: RunStatus
+    asked: Literal["cancel", "stop"] | None
 
 
 class Claim(Out):

@@ -17,14 +17,16 @@ pytestmark = pytest.mark.integration
 
 LOOKS = {("POST", f"{API}/plan"), ("POST", f"{API}/workflows/validate")}
 """Not a GET, and changes nothing."""
+OF_RUNS = {("POST", f"{API}/runs/{{run_id}}/callback")}
+"""Takes the token of one run; see `test_callbacks`."""
 OPEN = {"/healthz", "/readyz"}
 NO_TOKENS = HttpTokens()
 
 OPERATIONS: list[tuple[str, str]] = [
     (method.upper(), path) for path, methods in openapi_document()["paths"].items() for method in methods
 ]
-MUTATING = [each for each in OPERATIONS if each[0] != "GET" and each not in LOOKS]
-READING = [each for each in OPERATIONS if each not in MUTATING and each[1] not in OPEN]
+MUTATING = [each for each in OPERATIONS if each[0] != "GET" and each not in LOOKS | OF_RUNS]
+READING = [each for each in OPERATIONS if each not in [*MUTATING, *OF_RUNS] and each[1] not in OPEN]
 
 
 def concrete(path: str) -> str:
