@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import time
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +19,15 @@ from actors.catalog.documents import Format
 from actors.catalog.events import AssetProduced, parse_entry
 from actors.catalog.sections import Section
 from actors.catalog.store import RunRecord, RunStatus
-from actors.core.graph import AssetSpec, WorkflowSpec
+from actors.core.graph import AssetSpec, Graph, WorkflowSpec
 from actors.core.partitions import DynamicPartitioning
 from actors.execution.jobs import JobRegistry
 from actors.execution.results import materializations
+from actors.interfaces.http.cloudevents import STRUCTURED, read_events
+from actors.interfaces.openlineage_names import HEADWATER_PRODUCER
 from actors.settings import load_settings
 from tests.unit.docs.markdown import ROOT, Block, all_blocks, blocks
+from tests.unit.interfaces.outgoing.test_openlineage import check_by_client
 
 OUTSIDE = ROOT / "docs" / "how-to" / "events-from-outside.md"
 DECLARED = frozenset({"freshness", "partitioning", "autoMaterialize"})
@@ -43,6 +47,10 @@ def test_json_and_yaml(block: Block) -> None:
         assert_known(AssetDeclaration.model_validate({"assetId": "example", **value}))
     elif "assets" in value:
         check_result(value)
+    elif "specversion" in value:
+        read_events({"content-type": STRUCTURED}, block.text.encode(), Graph(), int(time.time() * 1000))
+    elif value.get("producer") == HEADWATER_PRODUCER:
+        check_by_client(value)
     elif "expiresAt" in value:
         parse_entry({b"type": b"asset.expired", b"data": block.text.encode()})
     else:
