@@ -204,7 +204,12 @@ def _hostile_event(random: Random) -> dict[str, Any]:
     if type_ == "asset.expired":
         data |= {"expiresAt": data.pop("producedAt"), "reason": "manual"}
     identity = str(random.getrandbits(64))
-    return {"specversion": "1.0", "id": identity, "source": "/hostile", "type": type_, "data": data, "time": None}
+    event = {"specversion": "1.0", "id": identity, "source": "/hostile", "type": type_, "data": data, "time": None}
+    if random.random() < 0.1:
+        packed = base64.b64encode(spoil_bytes(random, encode(data)))
+        event["data_base64"] = random.choice((packed, packed[1:], packed + b"!")).decode()
+        del event["data"]
+    return event
 
 
 def _post(random: Random, kind: Kind) -> Post:
@@ -226,7 +231,7 @@ def _post(random: Random, kind: Kind) -> Post:
             if random.random() < 0.01:
                 document *= 300
         case "binary":
-            path, content, document = "/events", "application/json", event["data"]
+            path, content, document = "/events", "application/json", event.get("data")
         case _:
             path, content, document = "/events", STRUCTURED, event
     for _ in range(random.randrange(4)):
@@ -263,7 +268,7 @@ def _spoiled_attributes(random: Random, event: dict[str, Any]) -> list[tuple[byt
 
 def _append(random: Random) -> Append:
     event = _hostile_event(random)
-    type_, data = event["type"], event["data"]
+    type_, data = event["type"], event.get("data", {})
     if random.random() < 0.3:
         type_, data = random.choice(_OTHERS)
     document: Any = data
