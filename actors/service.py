@@ -242,6 +242,8 @@ class Service:
 
     def _prepare_to_lead(self) -> None:
         """What a leader does before it acts."""
+        if self._leadership.shard.is_first:
+            self._outgoing.prepare()
         if self._engine.dies_with_service and self._settings.redis.is_embedded:
             # The lock on the folder proves that no other service lives, and so none of its runs.
             for lost in end_orphans(self._leader_store, self._launcher, now_ms=self._clock.now_ms()):

@@ -72,7 +72,7 @@ class Batch:
 
 
 class OutgoingFeed:
-    """One receiver's reading of one catalog. Not thread-safe.
+    """One receiver's reading of one catalog. Thread-safe: it remembers nothing.
 
     Args:
         name: of the receiver; the cursor is the group `GROUP-name`.

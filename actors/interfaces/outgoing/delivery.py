@@ -111,6 +111,10 @@ class Delivery:
         self._thread = threading.Thread(target=self._run, name=f"outgoing-{form.name}", daemon=True)
         metrics.watch(form.name, self.lag_seconds)
 
+    def prepare(self) -> None:
+        """Let a receiver that is new begin here; see `OutgoingFeed.cursor`."""
+        self._feed.cursor()
+
     def start(self) -> None:
         self._thread.start()
         _log.info(

@@ -25,6 +25,16 @@ class Outgoing:
     def __init__(self, deliveries: Sequence[Delivery]) -> None:
         self._deliveries = deliveries
 
+    def prepare(self) -> None:
+        """Before the service acts as the leader: receivers that are new hear of all that it does.
+
+        Raises:
+            CatalogUnavailable: the server cannot be reached.
+            Deposed: the service does not lead (any more).
+        """
+        for delivery in self._deliveries:
+            delivery.prepare()
+
     def start(self) -> None:
         for delivery in self._deliveries:
             delivery.start()

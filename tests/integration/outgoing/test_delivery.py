@@ -79,12 +79,18 @@ class House:
 
     def deliver(self, sender: Scripted, form: CloudEventsForm | OpenLineageForm | None = None) -> Delivery:
         form = form or CloudEventsForm("urn:headwater:test")
-        feed = self.feed(form)
-        feed.cursor()  # what happens from now on counts
         delivery = Delivery(
-            feed, form, sender, self.metrics, leads=lambda: self.leads, retry=QUICK, block_ms=20, look_seconds=0.02
+            self.feed(form),
+            form,
+            sender,
+            self.metrics,
+            leads=lambda: self.leads,
+            retry=QUICK,
+            block_ms=20,
+            look_seconds=0.02,
         )
         self.deliveries.append(delivery)
+        delivery.prepare()
         delivery.start()
         return delivery
 
