@@ -24,16 +24,20 @@ from actors.catalog.events import AssetExpired
 from actors.catalog.gateway import CatalogGateway
 from actors.catalog.lanes import ThreadLane
 from actors.catalog.news import news_of
+from actors.catalog.redis_shards import RedisShards
 from actors.catalog.scripts import Fence
+from actors.catalog.shard_channel import ShardChannel
 from actors.catalog.store import JsonObject
 from actors.catalog.stream import Entry, StreamListener, StreamReader
 from actors.core.graph import AssetSpec
 from actors.core.run_queue import Capacity
+from actors.core.shards import WHOLE, Shard
 from actors.enqueuer import EnqueuerActor
 from actors.execution.launcher import RunLauncher
 from actors.interfaces.operations import Operations
 from actors.messages import (
     CountLoaded,
+    FromShard,
     IsLoaded,
     ListAssets,
     OpenQueue,
@@ -41,11 +45,13 @@ from actors.messages import (
     SetCapacity,
     StartChildren,
     StopChildren,
+    TellShards,
 )
 from actors.observer import Observer
 from actors.registry import GraphRegistryActor
 from actors.runtime import Clock, Dispatcher, Mailbox, TimerThread
 from actors.settings import Settings
+from actors.shard_port import Undivided
 from actors.supervisor import ChildSpec, Intensity, SupervisorActor
 from actors.surroundings import Surroundings
 
@@ -82,6 +88,8 @@ class ActorSystem:
     def __init__(self, settings: Settings, outside: Outside) -> None:
         self._settings = settings
         self._outside = outside
+        self._shard = outside.fence.shard
+        self._epoch = 0
         self._store = outside.catalog.store.fenced_by(outside.fence)
         self._has_started = False
         self._is_leading = False
@@ -91,9 +99,11 @@ class ActorSystem:
             self._store,
             outside.launcher,
             outside.clock,
-            lambda name: ThreadLane(name, outside.observer),
+            self._make_lane,
             is_leading=False,
+            shard=self._shard,
         )
+        self._shards = self._new_channel()
         self._around = Surroundings(
             clock=outside.clock,
             timers=self._timers,
@@ -101,7 +111,8 @@ class ActorSystem:
             observer=outside.observer,
             defaults=settings.defaults(),
             new_run_id=lambda: f"run-{uuid.uuid4().hex}",
-            outage_ms=outside.catalog.control.silent_ms(),
+            shards=self._shards or Undivided(),
+            outage_ms=outside.catalog.control.silent_ms(self._shard),
         )
         self.operations = Operations(
             self._around,
@@ -110,9 +121,7 @@ class ActorSystem:
             timeout_seconds=settings.control.timeout_seconds,
             overview=outside.overview,
         )
-        self._reader = StreamReader(
-            outside.catalog.client,
-            self._store,
+        self._reader = self._new_reader(
             StreamListener(
                 on_events=self._on_events,
                 on_dead_letter=lambda reason: outside.observer.dead_letter(reason=reason),
@@ -123,10 +132,9 @@ class ActorSystem:
                 on_leading=self._open,
                 on_missed=outside.on_missed,
             ),
-            prefix=settings.redis.prefix,
-            streams=settings.streams,
-            fence=outside.fence,
+            self._shard,
         )
+        self._intake = self._new_intake()
         self._stops = ExitStack()
 
     def start(self, *, until_loaded: bool) -> None:
@@ -137,16 +145,23 @@ class ActorSystem:
         self._has_started = True
         with ExitStack() as undo:
             # What is told from here on is news to actors that read their state later.
-            position = self._store.position()
+            position = self._reader.newest()
+            self._epoch = self._read_epoch()
             self._dispatcher.start()
             undo.callback(self._dispatcher.stop)
             self._timers.start()
             undo.callback(self._timers.stop)
             self._gateway.start()
             undo.callback(self._gateway.stop)
+            if self._shards is not None:
+                self._shards.start()
+                undo.callback(self._shards.stop)
             self._start_actors(undo, until_loaded=until_loaded)
             self._reader.start(after=position)
             undo.callback(self._reader.stop, _STOP_SECONDS)
+            if self._intake is not None:
+                self._intake.start()
+                undo.callback(self._intake.stop, _STOP_SECONDS)
             self._stops = undo.pop_all()
 
     def lead(self) -> None:
@@ -155,6 +170,16 @@ class ActorSystem:
             # What the actors are going to read is the present, and nothing is held back.
             self._open()
         self._reader.lead()
+        if self._intake is not None:
+            self._intake.lead()
+
+    def has_heard_all(self) -> bool:
+        """False if the catalog was divided anew since the actors began: then they have missed what was not for them.
+
+        Raises:
+            CatalogUnavailable: the server cannot be reached.
+        """
+        return not self._has_started or self._epoch == self._read_epoch()
 
     def stop(self) -> None:
         self._stops.close()
@@ -194,6 +219,9 @@ class ActorSystem:
     def _on_events(self, entries: Sequence[Entry]) -> None:
         self._outside.heard(len(entries))
         for entry in entries:
+            if isinstance(entry.event, FromShard):
+                self._around.to_registry(entry.event)
+                continue
             if isinstance(entry.event, AssetExpired):
                 self._gateway.expired(entry.event.asset_id, entry.event.partition_key)
             news = news_of(entry.event, entry.position)
@@ -205,7 +233,55 @@ class ActorSystem:
             return
         self._is_leading = True
         self._gateway.lead()
+        if self._shards is not None:
+            self._shards.lead()
+            self._around.to_registry(TellShards())
         self._around.to_enqueuer(OpenQueue())
+
+    # -- shards ------------------------------------------------------------------------------------------------------
+
+    def _new_channel(self) -> ShardChannel | None:
+        if self._shard.is_whole:
+            return None
+        settings = self._settings
+        shards = RedisShards(self._outside.catalog.client, prefix=settings.redis.prefix, streams=settings.streams)
+        fenced = shards.fenced_by(self._outside.fence)
+        return ShardChannel(shards, fenced, self._shard, self._gateway.reads, self._make_lane)
+
+    def _new_reader(self, listener: StreamListener, shard: Shard) -> StreamReader:
+        return StreamReader(
+            self._outside.catalog.client,
+            self._store,
+            listener,
+            prefix=self._settings.redis.prefix,
+            streams=self._settings.streams,
+            fence=self._outside.fence,
+            shard=shard,
+        )
+
+    def _new_intake(self) -> StreamReader | None:
+        """Where shards read streams of their own, the first one also records what outsiders append to that of all."""
+        if self._shard.is_whole or not self._shard.is_first:
+            return None
+        observer = self._outside.observer
+        return self._new_reader(
+            StreamListener(
+                on_events=lambda _entries: None,
+                on_dead_letter=lambda reason: observer.dead_letter(reason=reason),
+                upstreams_of=self.operations.upstreams_of,
+                on_unavailable=lambda error: observer.catalog_unavailable(error=error),
+                on_available=observer.catalog_available,
+                check_key=self.operations.check_key,
+            ),
+            WHOLE,
+        )
+
+    def _read_epoch(self) -> int:
+        settings = self._settings
+        return RedisShards(self._outside.catalog.client, prefix=settings.redis.prefix).epoch()
+
+    def _make_lane(self, name: str) -> ThreadLane:
+        return ThreadLane(name, self._outside.observer)
 
     # -- actors ------------------------------------------------------------------------------------------------------
 

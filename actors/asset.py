@@ -127,6 +127,7 @@ class AssetActor(PooledActor):
                 waiting.announce(state, message.wave)
                 self._report_wave(state)
             case ReportAgain():
+                self._wave = max(self._wave, message.wave)
                 if self._is_ready:
                     self._acting.report(self._partitions, self._wave)
             case Configure():

@@ -14,6 +14,7 @@ from actors.core.graph import AssetNode, AssetSpec, Graph
 from actors.core.mappings import is_by_production
 from actors.core.state import UpstreamSnapshot
 from actors.messages import AssetsLoaded, Configure, Load, ReportAgain
+from actors.neighbours import Neighbours
 from actors.runtime import tell_to_stop
 from actors.surroundings import Surroundings
 
@@ -28,10 +29,16 @@ class AssetDirectory:
     """Belongs to the registry, and is used in its handlers only; `owner` gives the registry's ref for answers."""
 
     def __init__(
-        self, graph: Graph, around: Surroundings, spawn_asset: SpawnAsset, owner: Callable[[], ActorRef[Any]]
+        self,
+        graph: Graph,
+        around: Surroundings,
+        neighbours: Neighbours,
+        spawn_asset: SpawnAsset,
+        owner: Callable[[], ActorRef[Any]],
     ) -> None:
         self._graph = graph
         self._around = around
+        self._neighbours = neighbours
         self._spawn_asset = spawn_asset
         self._owner = owner
         self._refs: dict[str, ActorRef[Any]] = {}
@@ -60,7 +67,7 @@ class AssetDirectory:
         """The asset's actor, started if it has none; None for an asset that no workflow here makes."""
         ref = self._refs.get(asset_id)
         node = self._graph.node(asset_id)
-        if ref is None and node is not None and node.spec is not None:
+        if ref is None and node is not None and node.spec is not None and self._neighbours.keeps(asset_id):
             ref = self._start(asset_id, node.spec)
             self.load([asset_id])
         return ref
@@ -68,7 +75,7 @@ class AssetDirectory:
     def restart(self, asset_id: str) -> None:
         """Put a new actor in the place of one that failed."""
         node = self._graph.node(asset_id)
-        if node is None or node.spec is None:
+        if node is None or node.spec is None or not self._neighbours.keeps(asset_id):
             self._refs.pop(asset_id, None)
             return
         self._start(asset_id, node.spec)
@@ -80,7 +87,7 @@ class AssetDirectory:
         for asset_id in asset_ids:
             node = self._graph.node(asset_id)
             ref = self._refs.get(asset_id)
-            if node is None or node.spec is None:
+            if node is None or node.spec is None or not self._neighbours.keeps(asset_id):
                 if ref is not None:
                     del self._refs[asset_id]
                     tell_to_stop(ref)
@@ -148,12 +155,22 @@ class AssetDirectory:
             self._around.outage_ms = 0
         # Those that are still to begin, or were told to just now, report by themselves.
         self._unreported.difference_update(loaded.asset_ids)
-        for upstream_id in sorted(asked_again):
-            self.tell(upstream_id, ReportAgain())
+        self.ask_again(asked_again, wave)
 
     def reporting(self, spec: AssetSpec) -> frozenset[str]:
         """The upstreams that can say what they are about to re-make."""
-        return frozenset(u for u in spec.considered if u in self._refs and self._may_be_made(u))
+        here = frozenset(u for u in spec.considered if u in self._refs and self._may_be_made(u))
+        return here | self._neighbours.reporting(spec)
+
+    def ask_again(self, asset_ids: Iterable[str], wave: int) -> None:
+        """Have these report again what they are about to re-make; `wave` is the newest they were told of."""
+        others: list[str] = []
+        for asset_id in sorted(asset_ids):
+            if asset_id in self._refs:
+                self.tell(asset_id, ReportAgain(wave))
+            else:
+                others.append(asset_id)
+        self._neighbours.ask(others)
 
     def _may_be_made(self, asset_id: str) -> bool:
         node = self._graph.node(asset_id)

@@ -65,6 +65,15 @@ class AssetPassedOver:
 
 
 @dataclass(frozen=True, slots=True)
+class AssetAnnounced:
+    """A partition is about to be made again though nothing above it changed; assets of several shards lie below it."""
+
+    asset_id: str
+    partition_key: str | None
+    pos: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkflowUpdated:
     slug: str
     pos: int
@@ -128,6 +137,7 @@ StreamNews = (
     | AssetExpired
     | AssetResumed
     | AssetPassedOver
+    | AssetAnnounced
     | WorkflowUpdated
     | PauseChanged
     | RunRequested
@@ -212,7 +222,10 @@ class WaveBegan:
 
 @dataclass(frozen=True, slots=True)
 class ReportAgain:
-    """Somebody below does not know what the receiver is about to re-make: announce it again."""
+    """Somebody below does not know what the receiver is about to re-make: announce it again. The receiver has been told
+    of every wave up to `wave`."""
+
+    wave: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +315,39 @@ class Reported:
     asset_id: str
     wave: int = 0
     keys: frozenset[str | None] = frozenset()
+
+
+# -- shard to shard -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReportWanted:
+    """Assets of the receiver are followed in the shard `by`, which does not know what they are about to re-make."""
+
+    asset_ids: tuple[str, ...]
+    by: int
+
+
+Signal = Settled | Reported | ReportWanted
+
+
+@dataclass(frozen=True, slots=True)
+class FromShard:
+    """What another shard tells, about assets that it keeps, or of its wish."""
+
+    signal: Signal
+
+
+@dataclass(frozen=True, slots=True)
+class TellShards:
+    """This service leads its shard now: whoever led before may not have told the others everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardsSilent:
+    """Told by the registry to itself, long after it asked other shards for the `asked`-th time."""
+
+    asked: int
 
 
 # -- enqueuer and catalog -------------------------------------------------------------------------------------------
@@ -463,6 +509,13 @@ class StopChildren:
 @dataclass(frozen=True, slots=True)
 class DumpAsset:
     """Asked of the registry: the ref of the asset's actor and its node; asked of an asset: `AssetDump`."""
+
+    asset_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FindSpec:
+    """Asked of the registry: the `AssetSpec` of an asset, whoever keeps it; None if no workflow here makes it."""
 
     asset_id: str
 

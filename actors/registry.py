@@ -17,8 +17,9 @@ from actors.core.graph import AssetNode, AssetSpec, CycleError, Graph, WorkflowS
 from actors.core.partitions import Partitioning
 from actors.core.pauses import EVERYTHING, Pauses, scope_parts
 from actors.core.state import Cause
-from actors.core.waves import wave_below
+from actors.core.waves import Reached, WaveNumbers, wave_at, wave_below
 from actors.messages import (
+    AssetAnnounced,
     AssetExpired,
     AssetPassedOver,
     AssetProduced,
@@ -27,6 +28,8 @@ from actors.messages import (
     ChildFailed,
     CountLoaded,
     DumpAsset,
+    FindSpec,
+    FromShard,
     IsLoaded,
     ListAssets,
     Look,
@@ -36,8 +39,8 @@ from actors.messages import (
     PausesLoaded,
     Refresh,
     ReloadAsset,
-    ReportAgain,
     Reported,
+    ReportWanted,
     RestartAsset,
     RunEnded,
     RunEnqueued,
@@ -45,6 +48,8 @@ from actors.messages import (
     RunRefused,
     RunRequested,
     Settled,
+    ShardsSilent,
+    TellShards,
     UpstreamChanged,
     UpstreamPending,
     UpstreamReported,
@@ -56,6 +61,7 @@ from actors.messages import (
     WorkflowsLoaded,
     WorkflowUpdated,
 )
+from actors.neighbours import Neighbours
 from actors.runtime import PooledActor, TimerHandle
 from actors.surroundings import Surroundings
 
@@ -67,6 +73,10 @@ RegistryMessage = (
     | AssetExpired
     | AssetResumed
     | AssetPassedOver
+    | AssetAnnounced
+    | FromShard
+    | TellShards
+    | ShardsSilent
     | WorkflowUpdated
     | RunRequested
     | RunEnqueued
@@ -86,6 +96,7 @@ RegistryMessage = (
     | Refresh
     | RestartAsset
     | DumpAsset
+    | FindSpec
     | ListAssets
     | CountLoaded
     | IsLoaded
@@ -100,9 +111,11 @@ class GraphRegistryActor(PooledActor):
         self._around = around
         self._refresh_ms = refresh_ms
         self._graph = Graph()
-        self._assets = AssetDirectory(self._graph, around, spawn_asset, lambda: self.actor_ref)
+        self._neighbours = Neighbours(self._graph, around, lambda: self.actor_ref)
+        self._assets = AssetDirectory(self._graph, around, self._neighbours, spawn_asset, lambda: self.actor_ref)
         self._runs = ActiveRuns()
-        self._wave = 0
+        self._waves = WaveNumbers()
+        self._heard_pos = 0
         self._is_graph_loaded = False
         self._loaded_pos = 0
         self._held_back: set[str] = set()
@@ -117,12 +130,22 @@ class GraphRegistryActor(PooledActor):
                 self._on_produced(message)
             case Settled():
                 self._on_settled(message)
+                self._neighbours.pass_on(message)
             case WillBeMade():
                 self._on_will_be_made(message)
             case Reported():
-                node = self._graph.node(message.asset_id)
-                for consumer_id in node.consumers if node else ():
-                    self._tell(consumer_id, UpstreamReported(message.asset_id, message.wave, message.keys))
+                self._on_reported(message)
+                self._neighbours.pass_on(message)
+            case AssetAnnounced():
+                self._on_announced(message)
+            case FromShard():
+                self._on_signal(message)
+            case TellShards():
+                across = [asset_id for asset_id in self._assets.ids() if self._neighbours.has_to_tell(asset_id)]
+                self._assets.ask_again(across, self._waves.last)
+            case ShardsSilent():
+                for asset_id in self._neighbours.silent_since(message.asked):
+                    self._on_reported(Reported(asset_id))
             case RunEnqueued():
                 self._on_run_enqueued(message)
             case RunEnded():
@@ -147,7 +170,7 @@ class GraphRegistryActor(PooledActor):
             case ReloadAsset():
                 self._assets.load([message.asset_id])
             case AssetsLoaded():
-                self._assets.on_loaded(message, self._runs, self._wave)
+                self._assets.on_loaded(message, self._runs, self._waves.last)
             case WorkflowUpdated():
                 self._around.catalog.load_workflow(message.slug, self.actor_ref)
             case WorkflowLoaded():
@@ -160,6 +183,9 @@ class GraphRegistryActor(PooledActor):
                 self._assets.restart(message.asset_id)
             case DumpAsset():
                 return self._assets.ref(message.asset_id)
+            case FindSpec():
+                node = self._graph.node(message.asset_id)
+                return node.spec if node is not None else None
             case ListAssets():
                 return self._assets.ids()
             case CountLoaded():
@@ -191,15 +217,25 @@ class GraphRegistryActor(PooledActor):
         self._tell(news.asset_id, news, needs_actor=news.made.freshness is not None)
         if news.made.changed_version < news.made.version or not node.consumers:
             return
-        self._wave += 1
+        wave = self._waves.next(news.pos)
         reached = wave_below(self._graph, news.asset_id, news.partition_key, news.made.produced_at_ms)
-        for below in reached:
-            if below.pending:
-                self._tell(below.asset_id, UpstreamPending(self._wave, below.pending))
+        self._tell_pending(reached, wave, news.pos)
         cause = Cause(news.asset_id, news.partition_key, news.made.changed_version)
         for below in reached:
             if below.keys is not None:
-                self._tell(below.asset_id, UpstreamChanged(cause, below.keys, news.pos, self._wave))
+                self._tell(below.asset_id, UpstreamChanged(cause, below.keys, news.pos, wave))
+
+    def _tell_pending(self, reached: Iterable[Reached], wave: int, pos: int = 0) -> None:
+        """Tell what will be re-made above each. Other shards know the wave by its event alone: without one, or when it
+        is told again and they have dealt with it, nobody waits for what they keep."""
+        is_shared = pos > self._heard_pos
+        for below in reached:
+            own, others = self._neighbours.split(below.pending)
+            if own:
+                self._tell(below.asset_id, UpstreamPending(wave, own))
+            if others and is_shared:
+                self._tell(below.asset_id, UpstreamPending(wave_at(pos), others))
+        self._heard_pos = max(self._heard_pos, pos)
 
     def _on_settled(self, settled: Settled) -> None:
         node = self._graph.node(settled.asset_id)
@@ -212,15 +248,44 @@ class GraphRegistryActor(PooledActor):
         node = self._graph.node(found.asset_id)
         if node is None or not node.consumers:
             return
-        self._wave += 1
+        self._begin_wave(found.asset_id, found.partition_key)
+        self._neighbours.will_be_made(found)
+
+    def _begin_wave(self, asset_id: str, partition_key: str | None, pos: int = 0) -> None:
+        """A partition is about to be made again: those below it wait."""
+        wave = self._waves.next(pos)
         now_ms = self._around.clock.now_ms()
-        for below in wave_below(self._graph, found.asset_id, found.partition_key, now_ms, is_made=False):
-            if below.pending:
-                self._tell(below.asset_id, UpstreamPending(self._wave, below.pending))
-        self._tell(found.asset_id, WaveBegan(found.partition_key, self._wave))
+        self._tell_pending(wave_below(self._graph, asset_id, partition_key, now_ms, is_made=False), wave, pos)
+        self._tell(asset_id, WaveBegan(partition_key, wave))
+
+    def _on_announced(self, news: AssetAnnounced) -> None:
+        if self._graph.node(news.asset_id) is not None:
+            self._begin_wave(news.asset_id, news.partition_key, news.pos)
+
+    def _on_reported(self, report: Reported) -> None:
+        node = self._graph.node(report.asset_id)
+        for consumer_id in node.consumers if node else ():
+            self._tell(consumer_id, UpstreamReported(report.asset_id, report.wave, report.keys))
+
+    def _on_signal(self, told: FromShard) -> None:
+        match told.signal:
+            case Settled() as settled:
+                self._on_settled(settled)
+            case Reported() as report:
+                self._neighbours.answered(report.asset_id)
+                self._on_reported(report)
+            case ReportWanted(asset_ids=asset_ids):
+                for asset_id in asset_ids:
+                    if asset_id not in self._assets:
+                        self._neighbours.pass_on(Reported(asset_id))
+                self._assets.ask_again([a for a in asset_ids if a in self._assets], self._waves.last)
+            case _:
+                assert_never(told.signal)
 
     def _on_run_enqueued(self, news: RunEnqueued) -> None:
         if self._runs.is_over(news.run_id) or news.pos <= self._loaded_pos:
+            return
+        if not self._neighbours.shard.owns(news.workflow_slug):
             return
         self._runs.began((news.workflow_slug, news.partition_key), news.run_id, news.pos)
         self._around.to_enqueuer(news)
@@ -268,6 +333,9 @@ class GraphRegistryActor(PooledActor):
         if not self._is_graph_loaded:
             # Runs that were active then are in what was loaded; older news of them is late.
             self._loaded_pos = loaded.pos
+            # Waves of what came before are dealt with in what is read of the assets.
+            self._waves.last = max(self._waves.last, wave_at(loaded.pos))
+        self._neighbours.hear_of(touched, self._graph.workflows, anew=not self._is_graph_loaded)
         self._is_graph_loaded = True
         self._settle(touched)
         self._reconcile(loaded.active, loaded.pos)
@@ -283,6 +351,7 @@ class GraphRegistryActor(PooledActor):
             self._around.observer.workflow_changed(slug=slug, change="removed")
         else:
             touched = self._put(workflow, "updated")
+        self._neighbours.hear_of(touched, [slug])
         self._around.to_enqueuer(WorkflowsKnown({slug: self._graph.workflows.get(slug)}, is_complete=False))
         self._settle(touched)
         # Which of their partitions an upstream concerns may differ now.
@@ -313,7 +382,7 @@ class GraphRegistryActor(PooledActor):
             node = self._graph.node(asset_id)
             if node is not None and not _is_remade(node):
                 for consumer_id in node.consumers:
-                    self._tell(consumer_id, UpstreamSettled(asset_id, None, self._wave, every_key=True))
+                    self._tell(consumer_id, UpstreamSettled(asset_id, None, self._waves.last, every_key=True))
                     self._tell(consumer_id, UpstreamReported(asset_id))
 
     def _reconcile(self, active: tuple[ActiveRun, ...], pos: int) -> None:
@@ -350,8 +419,7 @@ class GraphRegistryActor(PooledActor):
                 asked_again |= awaits - concerned
                 held_ms = now_ms - (before.held_since_ms(asset_id, node.spec.workflow_slug) or now_ms)
             self._tell(asset_id, LookAgain(f"{cause}: {', '.join(sorted(scopes)) or asset_id}", awaits, held_ms))
-        for upstream_id in sorted(asked_again):
-            self._tell(upstream_id, ReportAgain())
+        self._assets.ask_again(asked_again, self._waves.last)
 
     def _concerned(self, scopes: frozenset[str]) -> Iterable[str]:
         if EVERYTHING in scopes:

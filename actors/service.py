@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from actors.actor_system import ActorSystem, Outside
 from actors.catalog.access import Catalog
-from actors.catalog.control import ControlServer
+from actors.catalog.control import ControlFailed, ControlServer, ControlTimeout, ServiceNotRunning
 from actors.catalog.directory import DirectoryUnreadable
 from actors.catalog.leadership import Leadership, RedisLease
 from actors.catalog.recovery import end_orphans
@@ -79,15 +79,17 @@ class Service:
         self._started_ms = self._clock.now_ms()
         is_sole = settings.redis.is_embedded  # its folder is locked
         lease_seconds = settings.leadership.lease_seconds
+        self._shard = settings.shard.to_shard()
         self._lease = RedisLease(
             catalog.client,
             prefix=settings.redis.prefix,
             service_id=self._service_id,
             lease_seconds=lease_seconds,
             sole=is_sole,
+            shard=self._shard,
         )
         self._leadership = Leadership(
-            self._lease, self._clock, lease_seconds=lease_seconds, on_change=on_role, sole=is_sole
+            self._lease, self._clock, lease_seconds=lease_seconds, on_change=on_role, sole=is_sole, shard=self._shard
         )
         self._leader_store = catalog.store.fenced_by(self._leadership)
         self._metrics = CollectorRegistry()
@@ -196,8 +198,9 @@ class Service:
             prefix=settings.redis.prefix,
             handler=self._answer,
             service_id=self._service_id,
-            about={"host": socket.gethostname(), "pid": os.getpid(), "startedAtMs": self._started_ms},
+            about=self._about(),
             leads=self._leadership.leads,
+            shard=self._shard,
         )
         control.start()
         undo.callback(control.stop, STOP_SECONDS)
@@ -226,6 +229,9 @@ class Service:
 
     def _take_over(self, term: int) -> None:
         try:
+            if not self._actors.has_heard_all():
+                self._begin_anew()
+                return
             self._prepare_to_lead()
         except (CatalogUnavailable, Deposed) as error:
             self._stop_duties()
@@ -302,8 +308,15 @@ class Service:
             retention=settings.retention,
         )
         return RetentionThread(
-            retention.fenced_by(self._leadership), settings.retention.interval_seconds, self._leadership.leads
+            retention.fenced_by(self._leadership),
+            settings.retention.interval_seconds,
+            lambda: self._leadership.leads() and self._shard.is_first,
         )
+
+    def _about(self) -> JsonObject:
+        """What commands are told of this service."""
+        about: JsonObject = {"host": socket.gethostname(), "pid": os.getpid(), "startedAtMs": self._started_ms}
+        return about if self._shard.is_whole else {**about, "shard": str(self._shard)}
 
     def _new_actors(self) -> ActorSystem:
         self._standing.begin_anew()
@@ -360,6 +373,13 @@ class Service:
     def _answer(self, op: str, args: JsonObject) -> Json:
         return self._actors.operations.handle(op, args)
 
+    def _ask_shards(self, op: str, args: JsonObject) -> Json:
+        timeout_seconds = self._settings.control.timeout_seconds
+        try:
+            return self._catalog.control.ask(op, args, timeout_seconds=timeout_seconds)
+        except (ControlFailed, ControlTimeout, ServiceNotRunning) as error:
+            raise LookupError(str(error)) from None
+
     def _start_http(self) -> HttpServer:
         # Whoever does not serve it need not load it.
         from actors.interfaces.http.server import start_http_server
@@ -367,7 +387,7 @@ class Service:
         return start_http_server(
             self._catalog,
             settings=lambda: self._settings,
-            ask=self._answer,
+            ask=self._answer if self._shard.is_whole else self._ask_shards,
             role=self._role,
             metrics=self._metrics,
             decisions=self._decisions,
@@ -375,8 +395,8 @@ class Service:
         )
 
     def _sync_definitions(self) -> None:
-        if not self._leadership.leads():
-            return  # files are the leader's to read; whoever leads next looks at all of them
+        if not (self._leadership.leads() and self._shard.is_first):
+            return  # files are the first leader's to read; whoever leads next looks at all of them
         try:
             with self._syncing:
                 report = self._sync.sync()

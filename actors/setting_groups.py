@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from actors.core.backoff import BackoffPolicy, FailureBudget
+from actors.core.shards import MAX_SHARDS, Shard
 
 __all__ = [
     "BackoffSettings",
@@ -44,6 +45,7 @@ __all__ = [
     "RefreshSettings",
     "RetentionSettings",
     "RunSettings",
+    "ShardSettings",
     "ShutdownSettings",
     "StreamSettings",
     "SupervisionSettings",
@@ -279,6 +281,20 @@ class HistorySettings(Group):
 
 class LeadershipSettings(Group):
     lease_seconds: Annotated[float, Field(ge=1, le=300)] = 5.0
+
+
+class ShardSettings(Group):
+    index: Annotated[int, Field(ge=0, lt=MAX_SHARDS)] = 0
+    count: Annotated[int, Field(ge=1, le=MAX_SHARDS)] = 1
+
+    @model_validator(mode="after")
+    def _check_index(self) -> Self:
+        if self.index >= self.count:
+            raise ValueError(f"index is {self.index}, but of {self.count} shard(s) the last is {self.count - 1}")
+        return self
+
+    def to_shard(self) -> Shard:
+        return Shard(self.index, self.count)
 
 
 class RetentionSettings(Group):

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from dataclasses import field as data_field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -49,6 +49,7 @@ from actors.setting_groups import (
     RefreshSettings,
     RetentionSettings,
     RunSettings,
+    ShardSettings,
     ShutdownSettings,
     StreamSettings,
     SupervisionSettings,
@@ -122,6 +123,7 @@ class Settings(BaseSettings):
     history: HistorySettings = HistorySettings()
     retention: RetentionSettings = RetentionSettings()
     leadership: LeadershipSettings = LeadershipSettings()
+    shard: ShardSettings = ShardSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
     http: HttpSettings = HttpSettings()
@@ -130,6 +132,15 @@ class Settings(BaseSettings):
     supervision: SupervisionSettings = SupervisionSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     control: ControlSettings = ControlSettings()
+
+    @model_validator(mode="after")
+    def _check_shards(self) -> Self:
+        if self.shard.count > 1 and self.redis.is_embedded:
+            raise ValueError(
+                "shard.count: the embedded server serves one service alone; set redis.url to a server that all shards "
+                "can reach"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(

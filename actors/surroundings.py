@@ -13,6 +13,7 @@ from actors.core.decide import Defaults
 from actors.core.pauses import Pauses
 from actors.observer import Observer
 from actors.runtime import Clock, Timers
+from actors.shard_port import ShardPort, Undivided
 
 __all__ = ["Links", "Surroundings"]
 
@@ -38,6 +39,7 @@ class Surroundings:
     observer: Observer
     defaults: Defaults
     new_run_id: Callable[[], str]
+    shards: ShardPort = field(default_factory=Undivided)
     links: Links = field(default_factory=Links)
     pauses: Pauses = field(default_factory=Pauses)
     outage_ms: int = 0

@@ -33,6 +33,7 @@ __all__ = [
     "load_history",
     "load_produced",
     "load_run",
+    "load_step",
     "load_steps",
     "run_fields",
 ]
@@ -206,10 +207,11 @@ def dump_step(step: StepRecord) -> str:
 def load_steps(fields: Mapping[str, str]) -> tuple[StepRecord, ...]:
     """In the order in which they were first seen; fields are `step:ID` and `rank:ID`."""
     ranked = sorted((int(rank), name[5:]) for name, rank in fields.items() if name.startswith("rank:"))
-    return tuple(_load_step(step_id, json.loads(fields[f"step:{step_id}"])) for _, step_id in ranked)
+    return tuple(load_step(step_id, fields[f"step:{step_id}"]) for _, step_id in ranked)
 
 
-def _load_step(step_id: str, data: Mapping[str, Any]) -> StepRecord:
+def load_step(step_id: str, text: str) -> StepRecord:
+    data = json.loads(text)
     return StepRecord(
         step_id=step_id,
         status=StepStatus(data["status"]),

@@ -19,8 +19,10 @@ from redis import Redis
 
 from actors.catalog.codec import dump
 from actors.catalog.connection import server_errors, server_of, without_retry
+from actors.catalog.control_merge import FIRST_ANSWER, merged
 from actors.catalog.keys import Keys
 from actors.catalog.store import CatalogUnavailable, Json, JsonObject
+from actors.core.shards import WHOLE, Shard
 
 __all__ = [
     "ControlClient",
@@ -66,16 +68,24 @@ class LivingService:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The services that live, the leader first. `term` is that of the leader, or of the last one; `left_ms` says for
-    how long nobody else can take the lead; 0 when anybody can."""
+    """The services that live, leaders first. `term` is that of the leader, or of the last one; `left_ms` says for how
+    long nobody else can take the lead; 0 when anybody can. Of several shards, each with a leader of its own, these tell
+    of the first; `shards` says how many there are."""
 
     living: tuple[LivingService, ...]
     term: int
     left_ms: int
+    shards: int = 1
 
     @property
     def leader(self) -> LivingService | None:
+        """The leader, or the first of several."""
         return next((service for service in self.living if service.is_leader), None)
+
+    @property
+    def is_led(self) -> bool:
+        """Whether every shard has a leader."""
+        return sum(service.is_leader for service in self.living) >= self.shards
 
 
 class ControlServer:
@@ -94,8 +104,10 @@ class ControlServer:
         service_id: str,
         about: JsonObject,
         leads: Callable[[], bool],
+        shard: Shard = WHOLE,
     ) -> None:
         self._client = without_retry(client)
+        self._shard = shard
         self._keys = Keys(prefix)
         self._handler = handler
         self._service_id = service_id
@@ -144,7 +156,8 @@ class ControlServer:
         now_ms = _server_ms(self._client)
         with self._client.pipeline(transaction=True) as pipe:
             if self._leads():
-                pipe.set(self._keys.last_led, now_ms)
+                for shard in {WHOLE, self._shard}:
+                    pipe.set(self._keys.last_led(shard), now_ms)
             pipe.set(self._keys.service(self._service_id), self._heartbeat, px=_HEARTBEAT_MS)
             pipe.sadd(self._keys.services, self._service_id)
             pipe.execute()
@@ -154,12 +167,13 @@ class ControlServer:
         if not self._leads():
             self._stopping.wait(_STANDBY_SECONDS)
             return
-        taken: Any = self._client.blpop([self._keys.control], timeout=_POLL_SECONDS)
+        requests = self._keys.control(self._shard)
+        taken: Any = self._client.blpop([requests], timeout=_POLL_SECONDS)
         if taken is None:
             return
         if not self._leads():
             # It was lost meanwhile: the request is for whoever leads now.
-            self._client.lpush(self._keys.control, taken[1])
+            self._client.lpush(requests, taken[1])
             return
         try:
             request = _read_request(taken[1])
@@ -197,19 +211,32 @@ class ControlClient:
     def services(self) -> Services:
         """Who lives, and who of them leads."""
         beats = self._heartbeats()
+        shards = self.shards()
         with server_errors(self._server), self._client.pipeline(transaction=True) as pipe:
-            pipe.hgetall(self._keys.leader)
+            for shard in shards:
+                pipe.hgetall(self._keys.lease_of(shard))
             pipe.time()
-            lease, (seconds, microseconds) = pipe.execute()
-        left_ms = max(0, int(lease.get("untilMs", 0)) - _as_ms(seconds, microseconds))
-        holder = lease.get("id") if left_ms else None
-        living = [LivingService(each, json.loads(text), each == holder) for each, text in sorted(beats.items())]
-        return Services(tuple(sorted(living, key=lambda each: not each.is_leader)), int(lease.get("term", 0)), left_ms)
+            *leases, (seconds, microseconds) = pipe.execute()
+        now_ms = _as_ms(seconds, microseconds)
+        left_ms = [max(0, int(lease.get("untilMs", 0)) - now_ms) for lease in leases]
+        holders = [lease.get("id") for lease, left in zip(leases, left_ms, strict=True) if left]
+        living = [LivingService(each, json.loads(text), each in holders) for each, text in sorted(beats.items())]
+        # Of several leaders that of the first shard comes first.
+        living.sort(key=lambda each: holders.index(each.service_id) if each.is_leader else len(holders))
+        return Services(tuple(living), int(leases[0].get("term", 0)), left_ms[0], len(shards))
 
-    def silent_ms(self) -> int:
-        """For how long no service has led, give or take a heartbeat; 0 where none ever has."""
+    def shards(self) -> tuple[Shard, ...]:
+        """The shards into which the services that lead divide the catalog."""
         with server_errors(self._server):
-            last: Any = self._client.get(self._keys.last_led)
+            told: Any = self._client.hget(self._keys.layout, "count")
+        count = int(told or 1)
+        return tuple(Shard(index, count) for index in range(count))
+
+    def silent_ms(self, shard: Shard = WHOLE) -> int:
+        """For how long no service has led this shard, give or take a heartbeat; 0 where none ever has."""
+        with server_errors(self._server):
+            own, of_all = self._client.mget([self._keys.last_led(shard), self._keys.last_led()])
+            last = own if own is not None else of_all
             return max(0, _server_ms(self._client) - int(last)) if last is not None else 0
 
     def _heartbeats(self) -> Mapping[str, str]:
@@ -228,7 +255,7 @@ class ControlClient:
         return {each: text for each, text in beats.items() if text is not None}
 
     def ask(self, op: str, args: JsonObject, *, timeout_seconds: float) -> Json:
-        """The service's answer.
+        """The service's answer; of several shards that of all, put together as `control_merge` says.
 
         Raises:
             ServiceNotRunning: no service has shown itself in the last seconds.
@@ -242,21 +269,32 @@ class ControlClient:
                 f"no service is running on {self._server} under {self._keys.prefix!r}; start it, "
                 "or check that both use the same settings"
             )
-        request_id = uuid.uuid4().hex
         deadline = time.monotonic() + timeout_seconds
+        shards = self.shards()
         with server_errors(self._server):
             deadline_ms = _server_ms(self._client) + int(timeout_seconds * 1000)
-            request = dump({"id": request_id, "op": op, "args": args, "deadlineMs": deadline_ms})
-            if len(request.encode()) > MAX_REQUEST_BYTES:
-                raise ValueError(f"the request {op!r} is larger than {MAX_REQUEST_BYTES} bytes")
-            self._client.rpush(self._keys.control, request)
-            reply = self._wait_for(self._keys.control_reply(request_id), deadline)
-        if reply is None:
-            raise ControlTimeout(f"the service did not answer {op!r} within {timeout_seconds:g} s; see its log")
-        if not reply["ok"]:
-            raise ControlFailed(reply["error"])
-        result: Json = reply["result"]
-        return result
+            asked: list[tuple[Shard, str]] = []
+            for shard in shards:
+                request_id = uuid.uuid4().hex
+                request = dump({"id": request_id, "op": op, "args": args, "deadlineMs": deadline_ms})
+                if len(request.encode()) > MAX_REQUEST_BYTES:
+                    raise ValueError(f"the request {op!r} is larger than {MAX_REQUEST_BYTES} bytes")
+                self._client.rpush(self._keys.control(shard), request)
+                asked.append((shard, request_id))
+            answers: list[Json] = []
+            failed: ControlFailed | None = None
+            for shard, request_id in asked:
+                reply = self._wait_for(self._keys.control_reply(request_id), deadline)
+                if reply is None:
+                    who = "the service" if shard.is_whole else f"the service of shard {shard}"
+                    raise ControlTimeout(f"{who} did not answer {op!r} within {timeout_seconds:g} s; see its log")
+                if reply["ok"]:
+                    answers.append(reply["result"])
+                else:
+                    failed = ControlFailed(reply["error"])
+        if failed is not None and not (answers and op in FIRST_ANSWER):
+            raise failed
+        return merged(answers)
 
     def _wait_for(self, reply_key: str, deadline: float) -> Any:
         # In short turns: one long blocking read would run into the connection's own timeout.

@@ -46,6 +46,7 @@ from actors.core.pauses import MAX_REASON, check_scope
 __all__ = [
     "EVENT_ADAPTER",
     "MAX_EVENT_BYTES",
+    "AssetAnnounced",
     "AssetExpired",
     "AssetPassedOver",
     "AssetProduced",
@@ -169,6 +170,16 @@ class AssetPassedOver(WireEvent):
     dismissed: Dismissed
 
 
+class AssetAnnounced(WireEvent):
+    """A partition is about to be made again by itself, and assets of other shards wait for it. Only services that
+    divide a catalog into shards publish it, for each other."""
+
+    model_config = example_config(type="asset.announced", assetId="orders.daily", partitionKey="2026-11-23")
+    type: Literal["asset.announced"] = "asset.announced"
+    asset_id: AssetId
+    partition_key: PartitionKey | None = None
+
+
 class WorkflowUpdated(WireEvent):
     """A definition was added, changed or (`removed`) dropped."""
 
@@ -206,6 +217,7 @@ Event: TypeAlias = (
     | AssetExpired
     | AssetResumed
     | AssetPassedOver
+    | AssetAnnounced
     | WorkflowUpdated
     | PauseChanged
     | RunRequested

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from pykka import ActorDeadError, ActorRef
@@ -18,6 +18,7 @@ from pykka import ActorDeadError, ActorRef
 from actors.catalog.definitions import WorkflowDefinition
 from actors.catalog.lanes import Lane
 from actors.catalog.store import (
+    ActiveRun,
     CatalogUnavailable,
     Deposed,
     Gone,
@@ -33,6 +34,7 @@ from actors.core.freshness import Expiry
 from actors.core.partitions import PartitionKeyError
 from actors.core.pauses import Pauses
 from actors.core.quiet_hours import quiet_until_all
+from actors.core.shards import WHOLE, Shard
 from actors.core.state import Dismissal
 from actors.execution.launcher import LaunchFailed, RunLauncher, RunOrder
 from actors.execution.parameters import run_parameters
@@ -78,14 +80,16 @@ class CatalogGateway:
         make_lane: Callable[[str], Lane],
         *,
         is_leading: bool = True,
+        shard: Shard = WHOLE,
     ) -> None:
         self._store = store
         self._launcher = launcher
         self._clock = clock
+        self._shard = shard
         self._definitions: dict[str, WorkflowDefinition] = {}
         self._waiting: deque[_Submission] = deque()
         self._taken: list[_Submission] = []
-        self._reads = make_lane("catalog-reads")
+        self.reads: Final = make_lane("catalog-reads")
         self._submissions = make_lane("catalog-submissions")
         self._expiries = make_lane("catalog-expiries")
         self._holding = threading.Lock()  # guards the two below
@@ -93,12 +97,12 @@ class CatalogGateway:
         self._held: dict[tuple[str, str | None], Callable[[], None]] = {}
 
     def start(self) -> None:
-        for lane in (self._reads, self._submissions, self._expiries):
+        for lane in (self.reads, self._submissions, self._expiries):
             lane.start()
 
     def stop(self) -> None:
         """What is under way is finished; what waits is given up: the catalog has all of it still."""
-        for lane in (self._reads, self._submissions, self._expiries):
+        for lane in (self.reads, self._submissions, self._expiries):
             lane.stop()
 
     def lead(self) -> None:
@@ -115,28 +119,26 @@ class CatalogGateway:
             self._held.pop((asset_id, partition_key), None)
 
     def load_workflows(self, receiver: Receiver) -> None:
-        self._reads.put(partial(self._load_workflows, receiver))
+        self.reads.put(partial(self._load_workflows, receiver))
 
     def load_workflow(self, slug: str, receiver: Receiver) -> None:
         # At once: a run submitted from here on is made with the definition that is to be read, not the former.
         self._definitions.pop(slug, None)
-        self._reads.put(partial(self._load_workflow, slug, receiver))
+        self.reads.put(partial(self._load_workflow, slug, receiver))
 
     def load_pauses(self, receiver: Receiver) -> None:
-        self._reads.put(partial(self._load_pauses, receiver))
+        self.reads.put(partial(self._load_pauses, receiver))
 
     def load_assets(
         self, asset_ids: Sequence[str], upstream_ids: Sequence[str], histories_of: Sequence[str], receiver: Receiver
     ) -> None:
-        self._reads.put(
-            partial(self._load_assets, tuple(asset_ids), tuple(upstream_ids), tuple(histories_of), receiver)
-        )
+        self.reads.put(partial(self._load_assets, tuple(asset_ids), tuple(upstream_ids), tuple(histories_of), receiver))
 
     def load_runs(self, receiver: Receiver) -> None:
-        self._reads.put(partial(self._load_runs, receiver))
+        self.reads.put(partial(self._load_runs, receiver))
 
     def load_queued_run(self, run_id: str, receiver: Receiver) -> None:
-        self._reads.put(partial(self._load_queued_run, run_id, receiver))
+        self.reads.put(partial(self._load_queued_run, run_id, receiver))
 
     def submit(self, requests: Sequence[RunRequest], receiver: Receiver) -> None:
         for start in range(0, len(requests), SUBMIT_AT_ONCE):
@@ -166,9 +168,9 @@ class CatalogGateway:
         pos = self._store.position()
         definitions = self._store.workflows()
         self._definitions = {definition.slug: definition for definition in definitions}
-        active = self._store.active_runs()
+        active = self._active_runs()
         specs = tuple(definition.to_spec() for definition in definitions)
-        _tell(receiver, WorkflowsLoaded(specs, tuple(active), pos, self._pauses()))
+        _tell(receiver, WorkflowsLoaded(specs, active, pos, self._pauses()))
 
     def _load_workflow(self, slug: str, receiver: Receiver) -> None:
         definition = self._store.workflow(slug)
@@ -192,10 +194,10 @@ class CatalogGateway:
         receiver: Receiver,
     ) -> None:
         pos = self._store.position()
-        active = self._store.active_runs()
+        active = self._active_runs()
         records = self._store.read_assets([*asset_ids, *upstream_ids])
         histories = {asset_id: self._changes_of(asset_id) for asset_id in histories_of}
-        _tell(receiver, AssetsLoaded(asset_ids, records, tuple(active), pos, histories))
+        _tell(receiver, AssetsLoaded(asset_ids, records, active, pos, histories))
 
     def _changes_of(self, asset_id: str) -> tuple[tuple[str | None, int, int], ...]:
         entries = self._store.history(asset_id, limit=HISTORY_READ)
@@ -206,12 +208,17 @@ class CatalogGateway:
         )
 
     def _load_runs(self, receiver: Receiver) -> None:
-        active = self._store.active_runs()
-        _tell(receiver, RunsLoaded(tuple(active), tuple(self._store.queued_runs())))
+        active = self._active_runs()
+        queued = tuple(run for run in self._store.queued_runs() if self._shard.owns(run.workflow_slug))
+        _tell(receiver, RunsLoaded(active, queued))
+
+    def _active_runs(self) -> tuple[ActiveRun, ...]:
+        """Those of this shard's workflows."""
+        return tuple(run for run in self._store.active_runs() if self._shard.owns(run.workflow_slug))
 
     def _load_queued_run(self, run_id: str, receiver: Receiver) -> None:
         run = self._store.run(run_id)
-        if run is not None and run.status is RunStatus.QUEUED:
+        if run is not None and run.status is RunStatus.QUEUED and self._shard.owns(run.workflow_slug):
             _tell(receiver, QueuedRunLoaded(run))
 
     def _expire(self, asset_id: str, partition_key: str | None, version: int, expiry: Expiry) -> None:

@@ -31,9 +31,11 @@
 `P:shard:I:events`     stream   what shard I has to hear of what happened, and what other shards tell it
 `P:shard:I:interests`  set      what it wants to hear of: `asset:ID`, `workflow:SLUG`
 `P:held-back`          set      shards that were refused a run because of a limit
-`P:last-led`           string   when a service led last, by the server's clock, in milliseconds
+`P:last-led`           string   when a service led last, by the server's clock, in milliseconds; `P:last-led:IofN`: when
+                                one of shard I did
 `P:services`           set      ids of services that live or lived; `P:service:ID` is the heartbeat of one; expires
-`P:control`            list     what commands ask of the service; `P:control:reply:ID` are the answers
+`P:control`            list     what commands ask of the service, or of a shard's (`P:control:IofN`);
+                                `P:control:reply:ID` are the answers
 =====================  =======  ==========================================================================
 """
 
@@ -166,8 +168,7 @@ class Keys:
         return self.lease_of(WHOLE)
 
     def lease_of(self, shard: Shard) -> str:
-        name = f"{self.prefix}:leader"
-        return name if shard.is_whole else f"{name}:{shard.index}of{shard.count}"
+        return self._of_shard("leader", shard)
 
     @property
     def layout(self) -> str:
@@ -177,18 +178,16 @@ class Keys:
         """The stream that a service of this shard reads."""
         return self.events if shard.is_whole else f"{self.prefix}:shard:{shard.index}:events"
 
-    @property
-    def last_led(self) -> str:
-        """When a service led last, by the server's clock, in milliseconds."""
-        return f"{self.prefix}:last-led"
+    def last_led(self, shard: Shard = WHOLE) -> str:
+        """When a service led last, by the server's clock, in milliseconds; that of all is kept too."""
+        return self._of_shard("last-led", shard)
 
     @property
     def services(self) -> str:
         return f"{self.prefix}:services"
 
-    @property
-    def control(self) -> str:
-        return f"{self.prefix}:control"
+    def control(self, shard: Shard = WHOLE) -> str:
+        return self._of_shard("control", shard)
 
     @property
     def for_scripts(self) -> tuple[str, str, str, str]:
@@ -215,6 +214,9 @@ class Keys:
 
     def control_reply(self, request_id: str) -> str:
         return f"{self.prefix}:control:reply:{request_id}"
+
+    def _of_shard(self, name: str, shard: Shard) -> str:
+        return f"{self.prefix}:{name}" if shard.is_whole else f"{self.prefix}:{name}:{shard.index}of{shard.count}"
 
     def name_of(self, key: str) -> str | None:
         """What stands behind the prefix in a key of this catalog; None for a key that is none.

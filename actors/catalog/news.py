@@ -23,6 +23,8 @@ def news_of(event: events.Event, pos: int) -> messages.StreamNews | None:
         case events.AssetPassedOver(dismissed=left):
             dismissal = Dismissal(left.version, left.inputs, is_passed_over=True)
             return messages.AssetPassedOver(event.asset_id, event.partition_key, dismissal, pos)
+        case events.AssetAnnounced():
+            return messages.AssetAnnounced(event.asset_id, event.partition_key, pos)
         case events.WorkflowUpdated():
             return messages.WorkflowUpdated(event.slug, pos)
         case events.PauseChanged():

@@ -22,8 +22,11 @@ from actors.catalog.connection import server_errors, server_of, without_retry
 from actors.catalog.events import AssetExpired, AssetProduced, Event, EventInvalid, parse_entry
 from actors.catalog.redis_root import entry_id_of, keys_of, position_of
 from actors.catalog.scripts import Fence, Scripts
+from actors.catalog.signals import SIGNAL, parse_signal
 from actors.catalog.store import CatalogUnavailable, Deposed, NewMaterialization, RunFenced, Store
+from actors.core.shards import WHOLE, Shard
 from actors.core.wallclock import DAY_MS
+from actors.messages import FromShard
 from actors.setting_groups import StreamSettings
 
 __all__ = ["Entry", "StreamListener", "StreamReader"]
@@ -44,10 +47,10 @@ Fields = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event and its place in the stream (see `Store.position`)."""
+    """One event and its place among all events (see `Store.position`); or what another shard tells, which has none."""
 
     position: int
-    event: Event
+    event: Event | FromShard
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +94,13 @@ class StreamReader:
         streams: StreamSettings,
         fence: Fence | None = None,
         block_ms: int = 500,
+        shard: Shard = WHOLE,
     ) -> None:
         self._client = without_retry(client)
         self._store = store
         self._listener = listener
         self._keys = keys_of(prefix, streams)
+        self._stream = self._keys.shard_events(shard)
         self._scripts = Scripts(self._client, self._keys, fence)
         self._group = streams.group
         self._batch = streams.batch
@@ -113,8 +118,17 @@ class StreamReader:
         self._log = structlog.get_logger(__name__)
         self._thread = threading.Thread(target=self._run, name="catalog-stream", daemon=True)
 
+    def newest(self) -> int:
+        """The place of the newest entry in what it reads; 0 if there is none.
+
+        Raises:
+            CatalogUnavailable: the server cannot be reached.
+        """
+        with server_errors(self._server):
+            return self._newest()
+
     def start(self, *, after: int | None = None) -> None:
-        """Read what comes after this position (see `Store.position`); without one, nothing until it is told to lead."""
+        """Read what comes after this place (see `newest`); without one, nothing until it is told to lead."""
         self._read_up_to = after
         self._thread.start()
 
@@ -159,7 +173,7 @@ class StreamReader:
             except Exception as error:
                 # A defect must not end the service's hearing; the entries are read again.
                 self._log.exception("stream.failed")
-                self._tell_unavailable(f"reading the stream {self._keys.events} failed: {error}")
+                self._tell_unavailable(f"reading the stream {self._stream} failed: {error}")
             self._stopping.wait(wait_seconds)
             wait_seconds = min(wait_seconds * 2, _LONGEST_WAIT_SECONDS)
 
@@ -179,7 +193,7 @@ class StreamReader:
         self._look_for_gap()
         last = self._read_up_to or 0
         block_ms = self._block_ms if self._is_leading else min(self._block_ms, _FOLLOWING_BLOCK_MS)
-        answer: Any = self._client.xread({self._keys.events: entry_id_of(last)}, count=self._batch, block=block_ms)
+        answer: Any = self._client.xread({self._stream: entry_id_of(last)}, count=self._batch, block=block_ms)
         self._last_read_seconds = time.monotonic()
         if answer:
             self._handle(answer[0][1])
@@ -191,24 +205,27 @@ class StreamReader:
         """Go back to where the last leader was: it may have died with entries under way."""
         try:
             # From the beginning: an outsider may have reported before the first start, and all else does no harm.
-            self._client.xgroup_create(self._keys.events, self._group, id="0", mkstream=True)
+            self._client.xgroup_create(self._stream, self._group, id="0", mkstream=True)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
-        groups: Any = self._client.xinfo_groups(self._keys.events)
+        groups: Any = self._client.xinfo_groups(self._stream)
         cursor = next(position_of(each["last-delivered-id"]) for each in groups if each["name"] == self._group)
-        pending: Any = self._client.xpending(self._keys.events, self._group)
+        pending: Any = self._client.xpending(self._stream, self._group)
         if pending["pending"]:
             # Left by a service of version 0.1, which read as a consumer of the group.
             cursor = min(cursor, position_of(pending["min"]) - 1)
-            self._scripts.call("acknowledge", group=self._group, entryId=entry_id_of(cursor))
+            self._acknowledge(entry_id_of(cursor))
             for consumer in pending["consumers"]:
-                self._client.xgroup_delconsumer(self._keys.events, self._group, consumer["name"])
-        newest: Any = self._client.xrevrange(self._keys.events, count=1)
-        self._leads_at = position_of(newest[0][0]) if newest else 0
+                self._client.xgroup_delconsumer(self._stream, self._group, consumer["name"])
+        self._leads_at = self._newest()
         self._read_up_to = cursor if self._read_up_to is None else min(cursor, self._read_up_to)
         self._last_read_seconds = time.monotonic()
         self._is_leading = True
+
+    def _newest(self) -> int:
+        newest: Any = self._client.xrevrange(self._stream, count=1)
+        return position_of(newest[0][0]) if newest else 0
 
     def _look_for_another_server(self) -> None:
         """After each fault: a server that was restarted, or a replica in the place of its master, may lack the last
@@ -230,7 +247,7 @@ class StreamReader:
     def _look_for_gap(self) -> None:
         if not self._read_up_to or time.monotonic() - self._last_read_seconds < _SILENCE_SECONDS:
             return
-        oldest: Any = self._client.xrange(self._keys.events, count=1)
+        oldest: Any = self._client.xrange(self._stream, count=1)
         if self._last_read_seconds and oldest and position_of(oldest[0][0]) > self._read_up_to:
             self._listener.on_missed()
 
@@ -238,9 +255,13 @@ class StreamReader:
         readable: list[tuple[str, Entry]] = []
         for entry_id, fields in entries:
             try:
+                if SIGNAL in fields:
+                    readable.append((entry_id, Entry(0, parse_signal(fields[SIGNAL]))))
+                    continue
                 event = parse_entry(_as_bytes(fields))
                 if not self._is_news(event, fields):
-                    readable.append((entry_id, Entry(position_of(entry_id), event)))
+                    # In a shard's stream an entry says where it stands among all events.
+                    readable.append((entry_id, Entry(position_of(fields.get("pos", entry_id)), event)))
                 elif self._is_leading:
                     self._record(entry_id, event)
             except (EventInvalid, RunFenced, ValueError) as error:
@@ -248,8 +269,11 @@ class StreamReader:
         self._hand_over(readable, dict(entries))
         last_id = entries[-1][0]
         if self._is_leading:
-            self._scripts.call("acknowledge", group=self._group, entryId=last_id)
+            self._acknowledge(last_id)
         self._read_up_to = position_of(last_id)
+
+    def _acknowledge(self, entry_id: str) -> None:
+        self._scripts.call("acknowledge", group=self._group, entryId=entry_id, stream=self._stream)
 
     def _is_news(self, event: Event, fields: Fields) -> bool:
         """Whether an outsider appended it, so that it is still to be recorded."""

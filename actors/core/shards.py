@@ -13,7 +13,7 @@ from zlib import crc32
 
 from actors.core.graph import Graph
 
-__all__ = ["MAX_SHARDS", "WHOLE", "Shard", "interests_of", "lies_across", "shards_below"]
+__all__ = ["MAX_SHARDS", "WHOLE", "Interests", "Shard", "lies_across", "shards_below"]
 
 MAX_SHARDS: Final = 64
 """Each event is looked at once for each shard, in the script that appends it."""
@@ -69,12 +69,24 @@ class Shard:
 WHOLE: Final = Shard()
 
 
-def interests_of(graph: Graph, shard: Shard) -> tuple[set[str], set[str]]:
-    """The assets whose events a shard must hear of, and the workflows whose runs: its own, and all that they follow,
-    however far above. What changes far above may re-make an asset of the shard, which has to wait for it (law L4)."""
-    slugs = {slug for slug in graph.workflows if shard.owns(slug)}
-    own = [spec.asset_id for slug in slugs for spec in graph.workflows[slug].assets]
-    return set(_above(graph, own)), slugs
+class Interests:
+    """What a shard has to hear of: its own assets, and all that they follow, however far above. What changes far above
+    may re-make an asset of the shard, which has to wait for it (law L4)."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self._asset_ids: set[str] = set()
+        self._slugs: set[str] = set()
+
+    def grow(self, graph: Graph, touched: Iterable[str], slugs: Iterable[str]) -> tuple[list[str], list[str]]:
+        """The assets, and the workflows with their runs, to be heard of from now on, as these may be declared anew."""
+        own = {slug for slug in slugs if self._shard.owns(slug)} - self._slugs
+        self._slugs |= own
+        # What was followed already may follow more now; what lies above that is known only if it is walked again.
+        seeds = {a for a in touched if a in self._asset_ids or self._shard.keeps(graph, a)}
+        found = [asset_id for asset_id in _above(graph, seeds, self._asset_ids) if asset_id not in self._asset_ids]
+        self._asset_ids.update(found)
+        return sorted(found), sorted(own)
 
 
 def shards_below(graph: Graph, asset_id: str, shard: Shard) -> set[int]:
@@ -99,8 +111,8 @@ def lies_across(graph: Graph, asset_id: str, shard: Shard) -> bool:
     return False
 
 
-def _above(graph: Graph, asset_ids: Iterable[str]) -> Iterator[str]:
-    """These assets and all that they follow, each once."""
+def _above(graph: Graph, asset_ids: Iterable[str], known: set[str]) -> Iterator[str]:
+    """These assets and all that they follow, each once; not what lies above the known ones."""
     seen = set(asset_ids)
     stack = list(seen)
     while stack:
@@ -108,6 +120,6 @@ def _above(graph: Graph, asset_ids: Iterable[str]) -> Iterator[str]:
         yield asset_id
         node = graph.node(asset_id)
         for upstream_id in node.spec.considered if node is not None and node.spec is not None else ():
-            if upstream_id not in seen:
+            if upstream_id not in seen and upstream_id not in known:
                 seen.add(upstream_id)
                 stack.append(upstream_id)

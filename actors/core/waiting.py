@@ -33,6 +33,9 @@ _INDIFFERENT = frozenset({Reason.NO_PRODUCER, Reason.NOT_OPTED_IN, Reason.OUT_OF
 def announce(state: PartitionState, wave: int) -> None:
     """A wave has reached this partition; it has to be reported as settled some time."""
     state.owed_wave = max(state.owed_wave, wave)
+    if wave < state.settled_wave:
+        # Another shard's wave, by a number below what was reported meanwhile: those below wait for it to be reported.
+        state.settled_wave = wave - 1
     if state.since_wave is None:
         state.since_wave = wave
 

@@ -8,12 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from actors.core.graph import Graph
 from actors.core.loading import concerned_keys
 from actors.core.mappings import DEFAULT_MAPPING, AllKnown, Keys
 
-__all__ = ["Reached", "wave_below"]
+__all__ = ["Marks", "Reached", "WaveNumbers", "wave_at", "wave_below"]
+
+WAVE_SHIFT: Final = 20
+"""Between the waves of two events so many (in powers of two) can begin here by themselves."""
+
+Marks = tuple[tuple[str, str | None], ...]
+"""Upstream partitions that are about to be re-made."""
+
+
+def wave_at(pos: int) -> int:
+    """The number of an event's wave, by its place among all events: the same wherever it is heard."""
+    return pos << WAVE_SHIFT
+
+
+class WaveNumbers:
+    """Numbers waves as they begin: each is higher than the one before, and none is lower than its event's."""
+
+    __slots__ = ("last",)
+
+    def __init__(self) -> None:
+        self.last = 0
+
+    def next(self, pos: int = 0) -> int:
+        """The number of a wave that begins now, with the event at this place if it was one."""
+        self.last = max(self.last + 1, wave_at(pos))
+        return self.last
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +49,7 @@ class Reached:
 
     asset_id: str
     keys: Keys | None
-    pending: Mapping[str | None, tuple[tuple[str, str | None], ...]]
+    pending: Mapping[str | None, Marks]
 
 
 def wave_below(

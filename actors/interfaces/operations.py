@@ -9,10 +9,11 @@ from typing import Any, Final
 from pykka import ActorRef
 
 from actors.catalog.store import Json, JsonObject, RunStatus, Store
+from actors.core.graph import AssetSpec
 from actors.core.partitions import validate_key
 from actors.execution.launcher import RunLauncher
 from actors.interfaces.dump import asset_json
-from actors.messages import AssetDump, CountQueue, DumpAsset, ListAssets, QueueDump
+from actors.messages import AssetDump, CountQueue, DumpAsset, FindSpec, ListAssets, QueueDump
 from actors.surroundings import Surroundings
 
 __all__ = ["Operations"]
@@ -61,8 +62,8 @@ class Operations:
 
     def upstreams_of(self, asset_id: str) -> tuple[str, ...]:
         """The assets that an asset is made from, as the catalog's definitions have it."""
-        dump = self._dump(asset_id)
-        return dump.spec.upstreams if dump is not None and dump.spec is not None else ()
+        spec = self._spec(asset_id)
+        return spec.upstreams if spec is not None else ()
 
     def check_key(self, asset_id: str, partition_key: str | None) -> None:
         """See that an asset has such a partition; of one that no workflow makes nothing is known.
@@ -70,9 +71,13 @@ class Operations:
         Raises:
             PartitionKeyError: it has not; the text shows a good key.
         """
-        dump = self._dump(asset_id)
-        if dump is not None and dump.spec is not None:
-            validate_key(dump.spec.partitioning, partition_key, asset_id=asset_id)
+        spec = self._spec(asset_id)
+        if spec is not None:
+            validate_key(spec.partitioning, partition_key, asset_id=asset_id)
+
+    def _spec(self, asset_id: str) -> AssetSpec | None:
+        spec: AssetSpec | None = self._ask(self._around.links.registry, "registry", FindSpec(asset_id))
+        return spec
 
     def _status(self, limit: int | None) -> JsonObject:
         """Every run that is active or wanted, or the first `limit` of each: the oldest, and those that are next."""

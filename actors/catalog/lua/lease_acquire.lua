@@ -36,6 +36,10 @@ if before ~= args.shard.count then
   for index = 0, before - 1 do
     redis.call('UNLINK', key('shard', int(index), 'events'), key('shard', int(index), 'interests'))
   end
+  for index = 0, args.shard.count - 1 do
+    -- Of an earlier time when it was divided in this way.
+    redis.call('DEL', key('last-led', int(index) .. 'of' .. int(args.shard.count)))
+  end
   redis.call('DEL', key('held-back'))
   redis.call('HSET', key('layout'), 'count', int(args.shard.count))
   redis.call('HINCRBY', key('layout'), 'epoch', 1)

@@ -41,7 +41,7 @@ class Listening:
         self.before()
         for entry in entries:
             if self.refuse(entry):
-                raise RuntimeError(f"refused {entry.event.type}")
+                raise RuntimeError(f"refused {type(entry.event).__name__}")
         self.entries += entries
         self.batches.append(len(entries))
 
@@ -265,7 +265,7 @@ def test_an_event_that_is_refused_does_not_hold_up_the_others(
         eventually(lambda: heard.versions() == [1, 2], what="the events around it")
         eventually(lambda: unread(client, prefix) == 0, what="the acknowledgements")
     (letter,) = dead_letters(client, prefix)
-    assert "RuntimeError: refused asset.produced" in letter["reason"]
+    assert "RuntimeError: refused AssetProduced" in letter["reason"]
     assert '"poison"' in letter["entry.data"]
 
 

@@ -151,6 +151,6 @@ def test_a_request_that_cannot_be_read_does_not_end_the_answering(running: Servi
         '{"id": 1}',
         '{"id": "x", "op": "explode", "args": {}, "deadlineMs": 99999999999999}',
     ):
-        client.rpush(running.keys.control, text)
+        client.rpush(running.keys.control(), text)
     answer: Any = running.catalog.control.ask("ping", {}, timeout_seconds=5)
     assert answer["startedAtMs"] > 0
