@@ -22,6 +22,7 @@ from actors.interfaces.commands.plan import plan
 from actors.interfaces.commands.restore import restore
 from actors.interfaces.commands.runs import audit, cancel, run, runs
 from actors.interfaces.commands.status import status
+from actors.interfaces.commands.top import top
 from actors.interfaces.commands.trigger import trigger
 from actors.interfaces.commands.validate import validate
 from actors.interfaces.commands.worker import worker
@@ -116,6 +117,7 @@ def _serve(ctx: typer.Context, config: Sequence[Path] | None) -> None:
 for _name, _command, _short in (
     ("worker", worker, "Execute runs, on this machine, for a service."),
     ("status", status, "Show whether a service runs."),
+    ("top", top, "Watch a service as it runs."),
     ("validate", validate, "Check definition files."),
     ("emit", emit, "Tell of something produced or expired."),
     ("trigger", trigger, "Ask for a run by hand."),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +20,7 @@ __all__ = [
     "clock_text",
     "console",
     "duration_text",
+    "print_drawn",
     "print_json",
     "print_lines",
     "print_table",
@@ -44,6 +45,12 @@ _STYLES = {
     "paused": "yellow",
     "backoff": "yellow",
     "canceled": "yellow",
+    "in-flight": "blue",
+    "quiet-hours": "yellow",
+    "upstream-updated": "yellow",
+    "upstream-pending": "yellow",
+    "upstream-missing": "yellow",
+    "debounce": "yellow",
     "suspended": "red",
     "failed": "red",
     "lost": "red",
@@ -78,13 +85,18 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text | Non
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text("-", style="dim") if cell is None else cell for cell in row))
+    print_drawn(table)
+
+
+def print_drawn(drawn: RenderableType) -> None:
+    """Something of rich's own, at its full width where there is no terminal."""
     out = console()
     if out.is_terminal:
-        out.print(table)
+        out.print(drawn)
         return
     # Lines of a file end where their text ends.
     with out.capture() as captured:
-        out.print(table)
+        out.print(drawn)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 

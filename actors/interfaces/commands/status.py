@@ -7,20 +7,24 @@ from collections.abc import Mapping
 
 import typer
 
-from actors.catalog.control import ControlTimeout, LivingService, Services
 from actors.catalog.store import Json, JsonObject
+from actors.catalog.timestamps import parse_iso_ms
 from actors.core.state import partition_name
 from actors.interfaces.dump import iso_or_none
-from actors.interfaces.errors import refused
+from actors.interfaces.look import Looker, objects, service_json
 from actors.interfaces.render import age_text, print_json, print_lines
 from actors.interfaces.session import ConfigOption, JsonOption, open_session
+from actors.interfaces.top_view import counter_lines
 
 __all__ = ["service_json", "status"]
 
+_NEXT_SHOWN = 5
+
 
 def status(ctx: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Show which service leads and which stand by, the runs that are active, and those that wait for a slot. 1 if none
-    runs, or none leads.
+    """Show which service leads and which stand by, how many assets are stale and why, the runs that are active and
+    those that wait for a slot, what fails, what expires next, and how far behind the service is. 1 if none runs, or
+    none leads.
 
     \b
     Examples:
@@ -28,66 +32,57 @@ def status(ctx: typer.Context, config: ConfigOption = None, as_json: JsonOption 
       python run.py status --json
     """
     with open_session(ctx, config) as session:
-        control = session.catalog.control
-        try:
-            answer = control.ask("status", {}, timeout_seconds=session.settings.control.timeout_seconds)
-        except ControlTimeout:
-            services = control.services()
-            if services.leader is not None or not services.living:
-                raise
-            raise refused(
-                f"nobody leads, and {len(services.living)} stand by; one of them leads when the last lease has ended"
-            ) from None
-        services = control.services()
-    if not isinstance(answer, Mapping):
-        raise refused("the service answered with something that is no status; is it of another version?")
+        told = Looker(session, limit=None).look()
     if as_json:
-        print_json({**answer, **_roles_json(services)})
+        print_json(told)
         return
-    started = answer.get("startedAtMs")
+    now_ms = time.time_ns() // 1_000_000
+    started = told.get("startedAtMs")
     if isinstance(started, int):
-        print_lines([f"running since {iso_or_none(started)} ({age_text(started, time.time_ns() // 1_000_000)})"])
-    queued = answer.get("queuedRunIds")
+        print_lines([f"running since {iso_or_none(started)} ({age_text(started, now_ms)})"])
+    queued = told.get("queuedRunIds")
+    overview = told.get("overview")
     print_lines(
         [
-            *_role_lines(services),
-            *_named("active", answer.get("active")),
-            *_named("waiting", answer.get("wanted")),
+            *_role_lines(told),
+            *counter_lines(told, now_ms)[1:],
+            *_named("active", told.get("active")),
+            *_named("waiting", told.get("wanted")),
             f"asked for by hand and waiting: {len(queued) if isinstance(queued, list) else 0}",
+            *_overview_lines(overview if isinstance(overview, Mapping) else {}, now_ms),
         ]
     )
 
 
-def _roles_json(services: Services) -> JsonObject:
-    """`{term, leaseLeftMs, leader: {id, host, pid, startedAt} | null, standbys: [...]}`."""
-    return {
-        "term": services.term,
-        "leaseLeftMs": services.left_ms,
-        "leader": service_json(services.leader) if services.leader is not None else None,
-        "standbys": [service_json(each) for each in services.living if not each.is_leader],
-    }
+def _role_lines(told: JsonObject) -> list[str]:
+    leader = told.get("leader")
+    leading = [(leader, f"leads, in term {told.get('term')}")] if isinstance(leader, Mapping) else []
+    standing = [(each, "stands by") for each in objects(told.get("standbys"))]
+    return [f"{each.get('host')}, pid {each.get('pid')}: {what}" for each, what in [*leading, *standing]]
 
 
-def service_json(service: LivingService) -> JsonObject:
-    started = service.about.get("startedAtMs")
-    return {
-        "id": service.service_id,
-        "host": service.about.get("host"),
-        "pid": service.about.get("pid"),
-        "startedAt": iso_or_none(started) if isinstance(started, int) else None,
-    }
-
-
-def _role_lines(services: Services) -> list[str]:
-    lines = []
-    for each in services.living:
-        what = f"leads, in term {services.term}" if each.is_leader else "stands by"
-        lines.append(f"{each.about.get('host')}, pid {each.about.get('pid')}: {what}")
+def _overview_lines(overview: JsonObject, now_ms: int) -> list[str]:
+    failing, coming = objects(overview.get("failing")), objects(overview.get("next"))[:_NEXT_SHOWN]
+    lines = [f"failing: {len(failing)}"] if failing else []
+    lines += [f"  {_name(each)}  {each.get('state')}, {each.get('failures')} failed in a row" for each in failing]
+    lines += ["next:"] if coming else []
+    lines += [f"  {_name(each)}  {_comes(each, now_ms)}" for each in coming]
     return lines
 
 
+def _comes(each: JsonObject, now_ms: int) -> str:
+    what = str(each.get("what"))
+    told = what if what == "expires" else f"end of {what}"
+    return f"{told} {age_text(parse_iso_ms(str(each.get('at'))), now_ms)}"
+
+
+def _name(each: JsonObject) -> str:
+    key = each.get("partitionKey")
+    return partition_name(str(each.get("assetId")), key if isinstance(key, str) else None)
+
+
 def _named(word: str, runs: Json) -> list[str]:
-    found = [run for run in runs if isinstance(run, Mapping)] if isinstance(runs, list) else []
+    found = objects(runs)
     lines = [f"{word}: {len(found)}"]
     for run in found:
         key, run_id = run.get("partitionKey"), run.get("runId")
