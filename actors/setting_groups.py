@@ -84,8 +84,10 @@ def _check_template(template: str, known: AbstractSet[str]) -> None:
     except ValueError as error:
         raise ValueError(f"the template {template!r} cannot be read: {error}") from None
     for name, form, conversion in fields:
-        if name not in known or form or conversion:
+        if name not in known:
             raise ValueError(f"the template {template!r} holds {{{name}}}; known are {', '.join(sorted(known))}")
+        if form or conversion:
+            raise ValueError(f"the template {template!r} says how {name} is written; write {{{name}}} alone")
 
 
 def starred(url: SplitResult) -> str:

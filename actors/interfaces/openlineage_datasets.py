@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
@@ -15,11 +16,19 @@ from actors.core.partitions import PartitionKeyError
 from actors.core.time_windows import TimeWindowPartitioning, Window, count_between, keys_overlapping
 from actors.setting_groups import OpenLineageRule, OpenLineageSettings
 
-__all__ = ["MAX_WINDOWS", "NotTaken", "Target", "target_of"]
+__all__ = ["MAX_WINDOWS", "DatasetNames", "NotTaken", "Target", "target_of"]
 
 MAX_WINDOWS: Final = 1_000
 """The most partitions that one run makes of one dataset: more than the hours of a month."""
 _ASSET_ID: Final[TypeAdapter[str]] = TypeAdapter(AssetId)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetNames:
+    """How datasets are named: as Headwater tells others of them (namespace and name to asset id), else by the rules."""
+
+    told: Mapping[tuple[str, str], str]
+    settings: OpenLineageSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +49,11 @@ class NotTaken:
     reason: str
 
 
-def target_of(
-    settings: OpenLineageSettings, graph: Graph, namespace: str, name: str, window: Window | None
-) -> Target | NotTaken:
-    """What a run of this nominal time has made, as the rules, and the partitioning that the asset declares, have it."""
-    found = _by_rules(settings, namespace, name)
+def target_of(names: DatasetNames, graph: Graph, namespace: str, name: str, window: Window | None) -> Target | NotTaken:
+    """What a run of this nominal time has made, as its names, and the partitioning that the asset declares, have it."""
+    settings = names.settings
+    told = names.told.get((namespace, name))
+    found = (told, None) if told is not None else _by_rules(settings, namespace, name)
     if found is None:
         return NotTaken("the settings leave it out ([openlineage])")
     asset_id, key = found

@@ -17,8 +17,8 @@ from actors.core.partitions import PartitionKeyError
 from actors.interfaces.graph_view import graph_of
 from actors.interfaces.http.routes_assets import check_partition
 from actors.interfaces.openlineage import EventType, RunTold
-from actors.interfaces.openlineage_datasets import NotTaken, target_of
-from actors.setting_groups import OpenLineageSettings
+from actors.interfaces.openlineage_datasets import DatasetNames, NotTaken, target_of
+from actors.settings import Settings
 
 __all__ = ["LineageTaker"]
 
@@ -33,7 +33,7 @@ class LineageTaker:
 
     runs: LineageRuns
     store: Store
-    settings: OpenLineageSettings
+    settings: Settings
 
     def take(self, told: RunTold) -> JsonObject:
         """`{runId, state, produced: [...], ignored: [{namespace, name, reason}]}`; the last two of a complete run only.
@@ -41,6 +41,7 @@ class LineageTaker:
         Raises:
             EventInvalid: the run has too many outputs.
         """
+        bounds = self.settings.openlineage
         try:
             merged = self.runs.merge(
                 told.run_id,
@@ -48,8 +49,8 @@ class LineageTaker:
                 told.at_ms,
                 [OutputSeen(each.namespace, each.name, each.version) for each in told.outputs if not each.is_dropped],
                 told.window,
-                keep_days=self.settings.keep_runs_days,
-                max_runs=self.settings.max_runs,
+                keep_days=bounds.keep_runs_days,
+                max_runs=bounds.max_runs,
             )
         except LineageFull as error:
             raise EventInvalid(str(error), "$.outputs") from None
@@ -57,15 +58,14 @@ class LineageTaker:
             _log.warning(
                 "lineage.forgotten",
                 runs=merged.forgotten,
-                text=f"{merged.forgotten} runs of others were forgotten: only {self.settings.max_runs} are remembered "
+                text=f"{merged.forgotten} runs of others were forgotten: only {bounds.max_runs} are remembered "
                 "([openlineage] max_runs)",
             )
         produced: list[Json] = []
         ignored: list[Json] = []
-        # All definitions are read for it, and most events make nothing.
-        graph = graph_of(self.store.workflows())[0] if merged.outputs else Graph()
+        making = self._making(told, merged)
         for output in merged.outputs:
-            made = self._produce(graph, told, merged, output)
+            made = making.produce(output)
             if isinstance(made, NotTaken):
                 ignored.append({"namespace": output.namespace, "name": output.name, "reason": made.reason})
             else:
@@ -79,36 +79,44 @@ class LineageTaker:
             )
         return {"runId": told.run_id, "state": merged.state, "produced": produced, "ignored": ignored}
 
-    def _produce(
-        self, graph: Graph, told: RunTold, merged: MergedRun, output: OutputSeen
-    ) -> list[JsonObject] | NotTaken:
-        target = target_of(self.settings, graph, output.namespace, output.name, merged.window)
+    def _making(self, told: RunTold, merged: MergedRun) -> _Making:
+        named = self.settings.outgoing.openlineage.datasets
+        names = {(each.namespace, each.name): asset_id for asset_id, each in named.items()}
+        # All definitions are read for it, and most events make nothing.
+        graph = graph_of(self.store.workflows())[0] if merged.outputs else Graph()
+        return _Making(self.store, graph, DatasetNames(names, self.settings.openlineage), told, merged)
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """What a complete run has made."""
+
+    store: Store
+    graph: Graph
+    names: DatasetNames
+    told: RunTold
+    merged: MergedRun
+
+    def produce(self, output: OutputSeen) -> list[JsonObject] | NotTaken:
+        target = target_of(self.names, self.graph, output.namespace, output.name, self.merged.window)
         if isinstance(target, NotTaken):
             return target
         try:
             for key in target.keys:
-                check_partition(graph, target.asset_id, key)
-            node = graph.node(target.asset_id)
-            upstreams = node.spec.upstreams if node is not None and node.spec is not None else ()
-            return [self._record(told, merged, output, target.asset_id, key, upstreams) for key in target.keys]
+                check_partition(self.graph, target.asset_id, key)
+            return [self._record(output, target.asset_id, key) for key in target.keys]
         except (PartitionKeyError, RunFenced) as error:
             return NotTaken(str(error))
 
-    def _record(
-        self,
-        told: RunTold,
-        merged: MergedRun,
-        output: OutputSeen,
-        asset_id: str,
-        key: str | None,
-        upstreams: tuple[str, ...],
-    ) -> JsonObject:
+    def _record(self, output: OutputSeen, asset_id: str, key: str | None) -> JsonObject:
+        told, completed_at_ms = self.told, self.merged.completed_at_ms
+        node = self.graph.node(asset_id)
         recorded = self.store.record(
             NewMaterialization(
                 asset_id=asset_id,
                 partition_key=key,
-                produced_at_ms=told.at_ms if merged.completed_at_ms is None else merged.completed_at_ms,
-                upstreams=upstreams,
+                produced_at_ms=told.at_ms if completed_at_ms is None else completed_at_ms,
+                upstreams=node.spec.upstreams if node is not None and node.spec is not None else (),
                 run_id=told.run_id,
                 data_version=output.version or None,
                 payload={

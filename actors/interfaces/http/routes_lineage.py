@@ -100,7 +100,7 @@ def lineage(request: Request, access: Access, body: RawBody) -> JSONResponse:
     if told.comes_from(settings.openlineage.namespace):
         return answer({"runId": told.run_id, "state": "acknowledged", "produced": [], "ignored": []})
     runs = LineageRuns(access.catalog.client, prefix=settings.redis.prefix, streams=settings.streams)
-    return answer(LineageTaker(runs, access.store, settings.openlineage).take(told), 201)
+    return answer(LineageTaker(runs, access.store, settings).take(told), 201)
 
 
 def _plain(request: Request, body: bytes) -> bytes:

@@ -10,6 +10,7 @@ import pytest
 from redis import Redis
 
 from actors.interfaces.openlineage_names import HEADWATER_PRODUCER
+from actors.outgoing_settings import DatasetName, OpenLineageReceiverSettings, OutgoingSettings
 from actors.setting_groups import OpenLineageRule, OpenLineageSettings
 from tests.integration.http.conftest import API, READER, Build, House, bearer
 from tests.integration.service.workflows import produce, workflow
@@ -159,6 +160,16 @@ def test_rules_say_which_dataset_is_which_asset(filled: House) -> None:
     assert "holds a space" in reasons["a b"]
     assert "expected one of 'a', 'b'" in reasons["store/store=c/x"]
     assert "postgres://warehouse/orders.raw" in reasons["orders.raw"]
+
+
+def test_what_others_are_told_it_is_called_it_is_called_by_others_too(filled: House) -> None:
+    settings = filled.access.settings()
+    datasets = {"orders.raw": DatasetName(namespace="postgres://warehouse", name="public.orders")}
+    outgoing = OutgoingSettings(openlineage=OpenLineageReceiverSettings(datasets=datasets))
+    changed = settings.model_copy(update={"outgoing": outgoing})
+    object.__setattr__(filled.access, "settings", lambda: changed)
+    post(filled, event("COMPLETE", output("public.orders")))
+    assert made(filled) == [(1, None, None)]
 
 
 def test_its_own_runs_and_what_they_start_are_no_news(filled: House) -> None:
