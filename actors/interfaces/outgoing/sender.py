@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 from typing import Final
 
 import httpx
@@ -17,6 +18,8 @@ __all__ = ["Sender"]
 _RETRY: Final = frozenset({401, 403, 404, 405, 407, 408, 421, 423, 425, 429})
 """What says nothing of the event itself: the way there, the token, or the moment is wrong. All others of 400 to 499
 mean that the same event would be refused again."""
+_TALKATIVE: Final = ("httpx", "httpcore")
+"""They log each request, with the query of the URL, where a secret may be."""
 _MOST_ANSWER_BYTES: Final = 64 * 1024
 _SHOWN: Final = 200
 _MOST_RETRY_AFTER_SECONDS: Final = 300
@@ -31,6 +34,8 @@ class Sender:
     """
 
     def __init__(self, settings: ReceiverSettings, *, token: str | None, content_type: str) -> None:
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
         try:
             self._url = httpx.URL(settings.url)
         except httpx.InvalidURL as error:

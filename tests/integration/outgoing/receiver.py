@@ -34,6 +34,13 @@ class Request:
         return json.loads(gzip.decompress(self.content) if is_zipped else self.content)
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up in the middle of an answer is as it should be, and all else is seen by the test."""
+
+
 class Receiver:
     """`answers` are given in turn, and 201 when there are none left; `taken` is what was answered with 2xx."""
 
@@ -61,8 +68,7 @@ class Receiver:
             def log_message(self, format: str, *args: Any) -> None:
                 """The test sees the requests."""
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = _Server(("127.0.0.1", 0), Handler)
 
     @property
     def url(self) -> str:
