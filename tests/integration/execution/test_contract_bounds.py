@@ -25,6 +25,7 @@ pytestmark = pytest.mark.integration
 
 
 class TestBounds:
+    @pytest.mark.of_processes
     @pytest.mark.parametrize("job", ["hold", "command"])
     def test_a_timeout_kills_the_job_and_what_it_started(
         self, launcher: RunLauncher, store: Store, tmp_path: Path, job: str
@@ -43,6 +44,7 @@ class TestBounds:
         assert "timeout of 1500 ms" in (record.error or "")
         assert all(is_gone(pid) for pid in pids_of(tmp_path, "wait"))
 
+    @pytest.mark.of_processes
     def test_a_timeout_does_not_run_while_a_step_waits_for_a_process(
         self, launcher: RunLauncher, store: Store, tmp_path: Path
     ) -> None:

@@ -28,6 +28,7 @@ class TestFailure:
         failure = store.read_assets(["orders"])["orders"].failures[None]
         assert (failure.failures, failure.last_failed_run_id) == (1, record.run_id)
 
+    @pytest.mark.of_processes
     @pytest.mark.parametrize(
         ("how", "reason"),
         [
