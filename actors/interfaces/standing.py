@@ -10,9 +10,8 @@ import heapq
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from actors.catalog.store import JsonObject
 from actors.core.decide import Decision, Materialize, Reason, Skip, Wait
@@ -32,8 +31,7 @@ Place = tuple[str, str | None]
 """An asset and a partition key."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     """A partition that needs a run and has none, since when; `failures` in a row."""
 
     reason: Reason
@@ -168,18 +166,17 @@ class Standing(Unheard):
         before = self._waiting.get(place)
         if before is not None:
             self._reasons[before.reason] -= 1
-            if waiting is None:
+            self._failing.get(before.reason, {}).pop(place, None)
+        if waiting is None:
+            if before is not None:
                 del self._waiting[place]
-            elif waiting.reason is before.reason:
-                waiting = _Waiting(waiting.reason, before.since_ms, waiting.until_ms, waiting.failures)
-        if waiting is not None:
-            self._reasons[waiting.reason] += 1
-            self._waiting[place] = waiting
-        for reason, failing in self._failing.items():
-            if waiting is not None and waiting.reason is reason:
-                failing[place] = waiting
-            else:
-                failing.pop(place, None)
+            return
+        if before is not None and before.reason is waiting.reason:
+            waiting = waiting._replace(since_ms=before.since_ms)
+        self._reasons[waiting.reason] += 1
+        self._waiting[place] = waiting
+        if waiting.reason in _FAILING:
+            self._failing[waiting.reason][place] = waiting
 
     def _look_at(self, place: Place, at_ms: int | None) -> None:
         if at_ms is None:
