@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import json
 import time
 import tomllib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from actors.catalog.documents import Format
 from actors.catalog.events import AssetProduced, parse_entry
 from actors.catalog.sections import Section
 from actors.catalog.store import RunRecord, RunStatus
+from actors.client import Client
 from actors.core.graph import AssetSpec, Graph, WorkflowSpec
 from actors.core.partitions import DynamicPartitioning
 from actors.execution.jobs import JobRegistry
@@ -71,6 +75,30 @@ def test_toml(block: Block, tmp_path: Path) -> None:
 @pytest.mark.parametrize("block", all_blocks("python"), ids=name)
 def test_python(block: Block) -> None:
     compile(block.text, block.name, "exec")
+    assert list(missing(ast.parse(block.text))) == []
+
+
+def missing(tree: ast.AST) -> Iterator[str]:
+    """What is imported of the project and is not there; calls of the Python client that it would not take."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(module=str(module)) if module.split(".")[0] == "actors":
+                there = vars(importlib.import_module(module))
+                yield from (f"{module}.{each.name}" for each in node.names if each.name not in there)
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="headwater"), attr=method)):
+                named = {each.arg: None for each in node.keywords if each.arg}
+                try:
+                    inspect.signature(getattr(Client, method)).bind("self", *node.args, **named)
+                except (AttributeError, TypeError) as error:
+                    yield f"{ast.unparse(node)}: {error}"
+            case _:
+                pass
+
+
+def test_an_example_that_is_out_of_date_would_be_seen() -> None:
+    text = "from actors.client import Client, Clint\nheadwater.runs(limt=3)\nheadwater.asset()\nheadwater.cancel('r')"
+    told = [each.partition(":")[0] for each in missing(ast.parse(text))]
+    assert told == ["actors.client.Clint", "headwater.runs(limt=3)", "headwater.asset()"]
 
 
 def test_the_event_for_the_stream_is_one() -> None:
