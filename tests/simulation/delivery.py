@@ -13,6 +13,7 @@ from redis import Redis
 from actors.catalog.events import EventInvalid, parse_entry
 from actors.catalog.news import news_of
 from actors.catalog.redis_store import position_of
+from actors.catalog.signals import SIGNAL, parse_signal
 from actors.messages import AssetProduced
 from actors.runtime import VirtualClock
 from tests.simulation.oracle import Oracle
@@ -48,10 +49,12 @@ class Delivery:
         oracle: Oracle,
         tell: Callable[[object], None],
         on_leading: Callable[[], None],
+        *,
+        stream: str = "events",
     ) -> None:
         self._scenario = scenario
         self._client = client
-        self._stream = f"{prefix}:events"
+        self._stream = f"{prefix}:{stream}"
         self._rng = rng
         self._clock = clock
         self._oracle = oracle
@@ -179,6 +182,9 @@ class Delivery:
             self._late.append(_Late(entry, 0, self._clock.monotonic_ms() + self._rng.choice(LATE_MS)))
 
     def _tell(self, entry_id: str, fields: dict[str, str]) -> None:
+        if SIGNAL in fields:
+            self._tell_news(parse_signal(fields[SIGNAL]))
+            return
         try:
             event = parse_entry(
                 {k.encode(errors="surrogateescape"): v.encode(errors="surrogateescape") for k, v in fields.items()}
@@ -187,7 +193,7 @@ class Delivery:
             if self.is_heard:
                 self._oracle.dead_letters.add(entry_id)
             return
-        news = news_of(event, position_of(entry_id))
+        news = news_of(event, position_of(fields.get("pos", entry_id)))
         if news is None:
             return
         if self.is_heard and isinstance(news, AssetProduced):

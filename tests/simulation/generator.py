@@ -7,13 +7,14 @@ Count `GENERATION` up: a draw more, and every seed of the generation before mean
 from __future__ import annotations
 
 from tests.simulation.generator_first import first_scenario
+from tests.simulation.generator_fourth import fourth_scenario
 from tests.simulation.generator_second import second_scenario
 from tests.simulation.generator_third import third_scenario
 from tests.simulation.scenario import Scenario
 
 __all__ = ["GENERATION", "make_scenario"]
 
-GENERATION = 3
+GENERATION = 4
 
 
 def make_scenario(seed: int, generation: int = GENERATION) -> Scenario:
@@ -23,5 +24,7 @@ def make_scenario(seed: int, generation: int = GENERATION) -> Scenario:
             return first_scenario(seed)
         case 2:
             return second_scenario(seed)
-        case _:
+        case 3:
             return third_scenario(seed)
+        case _:
+            return fourth_scenario(seed)

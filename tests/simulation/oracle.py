@@ -15,6 +15,7 @@ from redis import Redis
 
 from actors.catalog.redis_store import RedisStore
 from actors.catalog.store import NewRun, Store, SubmitOutcome, Submitted
+from actors.core.shards import Shard
 from actors.core.state import Dismissal
 from actors.runtime import VirtualClock
 from tests.simulation.declared import Declared
@@ -51,7 +52,7 @@ class Oracle:
         self._clock = clock
         self.trace = trace
         self._captured: dict[str, dict[str, int]] = {}
-        self._term = 0
+        self._terms: dict[Shard, int] = {}
         self._made: list[tuple[str, str | None]] = []
         self.changes = Changes(declared, clock)
         self.malformed: set[str] = set()
@@ -67,16 +68,21 @@ class Oracle:
         store = self._store if term is None else self._store.fenced_by(term)
         return cast(Store, WatchedStore(store, self, term))
 
-    def led_by(self, term: int, trace: TraceObserver) -> None:
+    def led_by(self, term: Term, trace: TraceObserver) -> None:
         """A service leads from now on; when it heard of what it knows is not known here."""
-        self._term, self.trace = term, trace
+        self._terms = {shard: number for shard, number in self._terms.items() if shard.count == term.shard.count}
+        self._terms[term.shard] = term.number or 0
+        self.trace = trace
         trace.debounced.clear()
         for asset_id in self._declared.assets:
             self.changes.forget(asset_id)
 
     def wrote(self, what: str, term: Term | None) -> None:
-        if term is not None and term.number != self._term:
-            raise LawBroken(f"L2: {what} was written in term {term.number}, but term {self._term} has begun")
+        if term is not None and self._is_over(term):
+            raise LawBroken(f"L2: {what} was written in term {term.number} of shard {term.shard}, which is over")
+
+    def _is_over(self, term: Term) -> bool:
+        return term.number != self._terms.get(term.shard)
 
     def paused(self, scope: str, until_ms: int | None) -> None:
         self.pauses[scope] = until_ms
@@ -85,7 +91,7 @@ class Oracle:
     def pass_over(
         self, asset_id: str, dismissals: Mapping[str, Dismissal], store: RedisStore, term: Term | None
     ) -> None:
-        if term is not None and term.number != self._term:
+        if term is not None and self._is_over(term):
             store.pass_over(asset_id, dismissals)  # it is refused
             self.wrote(f"what is passed over of {asset_id}", term)
         asset = self._declared.assets[asset_id]
@@ -187,7 +193,11 @@ class Oracle:
         """
         return any(
             is_latest_only(self._declared.assets[upstream], asset)
-            and (self._scenario.services > 1 or self._declared.slug_of(upstream) in self._declared.removed_once)
+            and (
+                self._scenario.services > 1
+                or self._scenario.shards > 1
+                or self._declared.slug_of(upstream) in self._declared.removed_once
+            )
             for upstream in asset.considered
         )
 

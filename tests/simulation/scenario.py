@@ -236,7 +236,8 @@ class Scenario:
 
     Of a run's steps `slow_rate` take virtual time; a run that vanishes is given up after `vanish_ms`; of what it made
     `retell_rate` is told once more, later. Of the events `late_rate` are held back, past others or for a while. A pause
-    or an outage of `catch_up_after_ms` is long. Of several `services` one leads.
+    or an outage of `catch_up_after_ms` is long. Of several `services` one leads; of several
+    `shards` each has a service.
     """
 
     seed: int
@@ -256,6 +257,7 @@ class Scenario:
     vanish_ms: int = 0
     catch_up_after_ms: int = 3_600_000
     services: int = 1
+    shards: int = 1
     generation: int = 1
 
     @property

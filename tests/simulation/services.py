@@ -6,15 +6,17 @@ the former leader may go on for a while: what that one writes must be refused. T
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from redis import Redis
 
 from actors.catalog.keys import Keys
+from actors.catalog.redis_shards import RedisShards
 from actors.catalog.redis_store import RedisStore
-from actors.catalog.scripts import Scripts
+from actors.catalog.scripts import Scripts, shard_argument
+from actors.core.shards import WHOLE, Shard
 from actors.messages import AssetExpired
 from actors.runtime import VirtualClock
 from tests.simulation.declared import Declared
@@ -43,7 +45,7 @@ class Service:
 
 
 class Services:
-    """`leader` is the one that acts. `all` are those that live."""
+    """`leaders` are those that act: one, or one for each shard. `all` are those that live."""
 
     def __init__(
         self,
@@ -68,25 +70,70 @@ class Services:
         self._is_healing = False
         self._names = 0
         self._runs: SimulatedRuns | None = None
-        if scenario.services > 1:
+        if scenario.services > 1 or scenario.shards > 1:
             self._runs = SimulatedRuns(scenario, declared, self._store, clock, oracle)
-        self.leader = self._lead_from_start(None, 0)
-        self.all = [self.leader, *(self._stand_by() for _ in range(scenario.services - 1))]
+        self._shards = RedisShards(client, prefix=prefix) if scenario.shards > 1 else None
+        self._intake: list[Delivery] = []
+        self.leaders: list[Service] = []
+        self.all: list[Service] = []
+        self._begin_all([None] * scenario.shards, 0)
+        if scenario.shards > 1:
+            self._intake.append(self._new_intake())
+
+    @property
+    def leader(self) -> Service:
+        """The service that leads, or that of the first shard."""
+        return self.leaders[0]
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """Of all services, and of what records what outsiders append."""
+        return [*(service.delivery for service in self.all), *self._intake]
+
+    def _begin_all(self, deliveries: Sequence[Delivery | None], outage_ms: int) -> None:
+        """A service for each shard, and those that stand by."""
+        count = len(deliveries)
+        self.leaders = [
+            self._lead_from_start(delivery, outage_ms, Shard(index, count)) for index, delivery in enumerate(deliveries)
+        ]
+        self.all = [*self.leaders, *(self._stand_by() for _ in range(self._scenario.services - 1))]
 
     def crash(self, outage_ms: int = 0) -> None:
         """All memory is gone at once; what the leader was told lately is told again."""
         for service in self.all:
             service.system.crash()
-        self.leader.delivery.crash()
-        self.leader = self._lead_from_start(self.leader.delivery, outage_ms)
-        self.all = [self.leader, *(self._stand_by() for _ in range(self._scenario.services - 1))]
+        for leader in self.leaders:
+            leader.delivery.crash()
+        self._begin_all([leader.delivery for leader in self.leaders], outage_ms)
+
+    def crash_shard(self, index: int) -> None:
+        """One shard begins anew, while the others go on."""
+        before = self.leaders[index % len(self.leaders)]
+        at, place = self.all.index(before), self.leaders.index(before)
+        before.system.crash()
+        before.delivery.crash()
+        after = self._lead_from_start(before.delivery, 0, Shard(place, len(self.leaders)))
+        self.all[at] = self.leaders[place] = after
+
+    def divide(self, count: int) -> None:
+        """The catalog is divided into so many shards. One of the former services does not know of it for a while."""
+        former = self.leaders
+        zombie = self._rng.choice(former)
+        for service in former:
+            if service is not zombie:
+                service.system.crash()
+        zombie.zombie_until_ms = self._clock.monotonic_ms() + self._rng.choice(ZOMBIE_MS)
+        zombie.delivery.is_heard = False
+        self._begin_all([None] * count, 0)
+        self.all.append(zombie)
+        self.retire()
 
     def takeover(self) -> None:
         """A standby takes the lead, while the former leader does not know of it yet."""
         standbys = [service for service in self.all if service is not self.leader and service.zombie_until_ms is None]
         if not standbys:
             return
-        former, self.leader = self.leader, self._rng.choice(standbys)
+        former, self.leaders = self.leader, [self._rng.choice(standbys)]
         former.zombie_until_ms = self._clock.monotonic_ms() + self._rng.choice(ZOMBIE_MS)
         former.delivery.is_heard = False
         self._take_term(self.leader)
@@ -100,12 +147,15 @@ class Services:
         for service in list(self.all):
             if service.zombie_until_ms is not None and (at_once or service.zombie_until_ms <= now_ms):
                 service.system.crash()
-                self.all[self.all.index(service)] = self._stand_by()
+                if self._shards is None:
+                    self.all[self.all.index(service)] = self._stand_by()
+                else:
+                    self.all.remove(service)
 
     def wrote(self) -> None:
         """Something may have written events."""
-        for service in self.all:
-            service.delivery.may_have_news = True
+        for delivery in self.deliveries:
+            delivery.may_have_news = True
 
     def heal(self) -> None:
         """No more faults from now on."""
@@ -114,10 +164,26 @@ class Services:
         for service in self.all:
             service.delivery.is_healing = service.system.runs.is_healing = True
 
-    def _lead_from_start(self, delivery: Delivery | None, outage_ms: int) -> Service:
-        service = self._begin(delivery, outage_ms, leads=True)
+    def _new_intake(self) -> Delivery:
+        intake = Delivery(
+            self._scenario,
+            self._client,
+            self._prefix,
+            self._rng,
+            self._clock,
+            self._oracle,
+            lambda _news: None,
+            lambda: None,
+        )
+        intake.is_heard = True
+        return intake
+
+    def _lead_from_start(self, delivery: Delivery | None, outage_ms: int, shard: Shard) -> Service:
+        service = self._begin(delivery, outage_ms, leads=True, shard=shard)
         if service.term is not None:
             self._take_term(service)
+        if delivery is None and self._shards is not None:
+            service.delivery.begin_here()
         self._oracle.trace = service.trace
         service.delivery.is_heard = True
         return service
@@ -127,11 +193,13 @@ class Services:
         service.delivery.begin_here()
         return service
 
-    def _begin(self, delivery: Delivery | None, outage_ms: int, *, leads: bool) -> Service:
-        is_alone = self._scenario.services == 1
+    def _begin(self, delivery: Delivery | None, outage_ms: int, *, leads: bool, shard: Shard = WHOLE) -> Service:
+        is_alone = self._scenario.services == 1 and self._shards is None
         self._names += 1
-        trace = self._oracle.trace if is_alone else self._oracle.trace.another(f"s{self._names}")
-        term = None if is_alone else Term()
+        # Of an asset only the service of its shard decides, so all may write into one.
+        has_own_trace = self._scenario.services > 1
+        trace = self._oracle.trace.another(f"s{self._names}") if has_own_trace else self._oracle.trace
+        term = None if is_alone else Term(shard=shard)
         system = System(
             self._scenario,
             self._declared,
@@ -144,6 +212,7 @@ class Services:
             runs=self._runs,
             term=term,
             leads=leads,
+            shards=self._shards,
         )
 
         def tell(news: object) -> None:
@@ -153,7 +222,15 @@ class Services:
 
         if delivery is None:
             delivery = Delivery(
-                self._scenario, self._client, self._prefix, self._rng, self._clock, self._oracle, tell, system.open
+                self._scenario,
+                self._client,
+                self._prefix,
+                self._rng,
+                self._clock,
+                self._oracle,
+                tell,
+                system.open,
+                stream="events" if shard.is_whole else f"shard:{shard.index}:events",
             )
         else:
             delivery.tell_to(tell, system.open)
@@ -161,9 +238,9 @@ class Services:
         return Service(system, delivery, trace, term)
 
     def _take_term(self, service: Service) -> None:
-        _, term, _ = Scripts(self._client, Keys(self._prefix)).call(
-            "lease_acquire", id=str(self._names), leaseMs=1_000, sole=True, shard={"index": 0, "count": 1}
+        assert service.term is not None
+        shard = service.term.shard
+        _, service.term.number, _ = Scripts(self._client, Keys(self._prefix)).call(
+            "lease_acquire", id=str(self._names), leaseMs=1_000, sole=True, shard=shard_argument(shard)
         )
-        if service.term is not None:
-            service.term.number = term
-        self._oracle.led_by(term, service.trace)
+        self._oracle.led_by(service.term, service.trace)

@@ -10,15 +10,19 @@ from typing import Any
 from actors.asset import AssetActor
 from actors.catalog.gateway import CatalogGateway
 from actors.catalog.recovery import end_orphans
+from actors.catalog.redis_shards import RedisShards
 from actors.catalog.redis_store import RedisStore
+from actors.catalog.shard_channel import ShardChannel
 from actors.core.backoff import BackoffPolicy, FailureBudget
 from actors.core.decide import Defaults
 from actors.core.graph import AssetSpec
 from actors.core.run_queue import Capacity
+from actors.core.shards import WHOLE
 from actors.enqueuer import EnqueuerActor
-from actors.messages import OpenQueue, StartChildren
+from actors.messages import OpenQueue, StartChildren, TellShards
 from actors.registry import GraphRegistryActor
 from actors.runtime import SteppedDispatcher, VirtualClock, VirtualTimers
+from actors.shard_port import Undivided
 from actors.supervisor import ChildSpec, Intensity, SupervisorActor
 from actors.surroundings import Surroundings
 from tests.simulation.declared import Declared
@@ -77,6 +81,7 @@ class System:
         runs: SimulatedRuns | None = None,
         term: Term | None = None,
         leads: bool = True,
+        shards: RedisShards | None = None,
     ) -> None:
         self._scenario = scenario
         self._next_number = next_number
@@ -92,7 +97,16 @@ class System:
             self.runs = runs
         self._is_leading = leads
         self.lanes: list[SteppedLane] = []
-        self.gateway = CatalogGateway(oracle.watched_store(term), self.runs, clock, self._make_lane, is_leading=leads)
+        shard = WHOLE if term is None else term.shard
+        self.gateway = CatalogGateway(
+            oracle.watched_store(term), self.runs, clock, self._make_lane, is_leading=leads, shard=shard
+        )
+        self._channel: ShardChannel | None = None
+        if shards is not None and term is not None:
+            fenced = shards.fenced_by(term)
+            self._channel = ShardChannel(shards, fenced, shard, self.gateway.reads, self._make_lane)
+            if leads:
+                self._channel.lead()
         self.around = Surroundings(
             clock=clock,
             timers=self.timers,
@@ -104,6 +118,7 @@ class System:
                 catch_up_after_ms=scenario.catch_up_after_ms,
             ),
             new_run_id=lambda: f"run-{next_number()}",
+            shards=self._channel or Undivided(),
             outage_ms=outage_ms,
         )
         supervisor = self.dispatcher.spawn(
@@ -124,6 +139,9 @@ class System:
         if not self._is_leading:
             self._is_leading = True
             self.gateway.lead()
+            if self._channel is not None:
+                self._channel.lead()
+                self.around.to_registry(TellShards())
             self.around.to_enqueuer(OpenQueue())
 
     def crash(self) -> None:

@@ -18,7 +18,6 @@ from actors.catalog.redis_store import RedisStore
 from actors.catalog.store import Deposed
 from actors.runtime import VirtualClock
 from tests.simulation.declared import Declared
-from tests.simulation.delivery import Delivery
 from tests.simulation.oracle import Oracle
 from tests.simulation.outside import Outside
 from tests.simulation.scenario import BASE_MS, Action, Scenario
@@ -58,12 +57,12 @@ class World:
 
     @property
     def system(self) -> System:
-        """The service that leads."""
+        """The service that leads, or that of the first shard."""
         return self.services.leader.system
 
     @property
-    def delivery(self) -> Delivery:
-        return self.services.leader.delivery
+    def _is_holding_back(self) -> bool:
+        return any(leader.delivery.is_holding_back for leader in self.services.leaders)
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -127,7 +126,7 @@ class World:
     def _until_still(self) -> None:
         for _ in range(MAX_STEPS):
             if not self._step():
-                if not self.delivery.is_holding_back:
+                if not self._is_holding_back:
                     self.declared.unsettled.clear()
                 return
         raise AssertionError(f"still busy after {MAX_STEPS} steps: something feeds itself")
@@ -143,9 +142,9 @@ class World:
                 choices.append((4, partial(self._answer, lanes)))
         if self.system.runs.is_busy:
             choices.append((2, self._advance_run))
-        for service in self.services.all:
-            if service.delivery.has_something():
-                choices.append((4, service.delivery.deliver))
+        for delivery in self.services.deliveries:
+            if delivery.has_something():
+                choices.append((4, delivery.deliver))
         if not choices:
             released = [service.delivery.release_overtaken() for service in self.services.all]
             return any(released)
@@ -162,6 +161,10 @@ class World:
     def _advance_run(self) -> None:
         self.system.runs.advance(self.rng)
         self.services.wrote()
+
+    def _any_system(self) -> System:
+        leaders = self.services.leaders
+        return (leaders[0] if len(leaders) == 1 else self.rng.choice(leaders)).system
 
     def _step_actor(self, system: System) -> None:
         system.dispatcher.step(self.rng.randrange)
@@ -183,16 +186,21 @@ class World:
                 self.services.crash()
             case "takeover", ():
                 self.services.takeover()
+            case "crash_shard", (int(index),):
+                self.services.crash_shard(index)
+            case "divide", (int(count),):
+                self.services.divide(count)
             case "outage", (int(ms), str(asset_id), keys):
                 self._outage(ms, asset_id, keys)
             case "long_hold", (str(scope), int(ms), str(asset_id), keys):
                 self._long_hold(scope, ms, asset_id, keys)
             case "poison_asset", (str(asset_id),):
-                self.system.poison(asset_id)
+                for leader in self.services.leaders:
+                    leader.system.poison(asset_id)
             case "poison_registry", ():
-                self.system.around.to_registry(Poison())
+                self._any_system().around.to_registry(Poison())
             case "poison_enqueuer", ():
-                self.system.around.to_enqueuer(Poison())
+                self._any_system().around.to_enqueuer(Poison())
             case _:
                 self.outside.do(action)
 
@@ -261,7 +269,7 @@ class World:
                 self.oracle.check_left_as_they_are()
         self.outside.resume_all()
         self.services.wrote()
-        if self.system.given_up is not None:
+        if any(leader.system.given_up is not None for leader in self.services.leaders):
             self.services.crash()
         self._until_still()
 
