@@ -5,15 +5,19 @@ The files belong to the parent, so they are still there when the job's process w
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
-__all__ = ["TAIL_BYTES", "StepOutput"]
+__all__ = ["FOLDERS", "TAIL_BYTES", "StepOutput"]
 
 TAIL_BYTES: Final = 8 * 1024
+FOLDERS: Final = "headwater-"
+"""How the name of a folder begins in which a service, or a worker, has those of its steps."""
 _PID_PREFIX: Final = "pid-"
 _REVOKED_SUFFIX: Final = ".revoked"
 
@@ -21,6 +25,27 @@ _REVOKED_SUFFIX: Final = ".revoked"
 @dataclass(frozen=True, slots=True)
 class StepOutput:
     folder: Path
+
+    @classmethod
+    def create(cls, parent: Path, *, run_id: str, step_id: str) -> Self:
+        """A new folder, by whose name `find` knows it."""
+        return cls(Path(tempfile.mkdtemp(prefix=_prefix(run_id, step_id), dir=parent)))
+
+    @classmethod
+    def find(cls, run_id: str, step_id: str) -> Self | None:
+        """The output of a step that goes on, if a process of this user executes it on this machine.
+
+        A service or worker that was told to keep its folders elsewhere than the system does is not found.
+        """
+        found: list[tuple[float, Path]] = []
+        for folder in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*/{_prefix(run_id, step_id)}*"):
+            try:
+                status = folder.lstat()
+            except OSError:
+                continue  # it has just ended
+            if status.st_uid == os.getuid():
+                found.append((status.st_ctime, folder))
+        return cls(max(found)[1]) if found else None
 
     @property
     def stdin(self) -> Path:
@@ -65,6 +90,11 @@ class StepOutput:
     def remove(self) -> None:
         """Delete the folder; a job that still writes to a file of it is not disturbed."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _prefix(run_id: str, step_id: str) -> str:
+    """Not the ids themselves: they may hold what a file's name may not."""
+    return hashlib.sha256(f"{run_id}\n{step_id}".encode()).hexdigest()[:24] + "-"
 
 
 def _tail(file: Path) -> str:

@@ -21,7 +21,7 @@ from actors.execution.cancel import CancelToken
 from actors.execution.job_process import run_in_worker
 from actors.execution.jobs import Job
 from actors.execution.slots import Slots
-from actors.execution.step_output import StepOutput
+from actors.execution.step_output import FOLDERS, StepOutput
 from actors.execution.step_runner import FailureKind, JobContext, JobOutcome
 from actors.execution.task_watch import BEGIN_SECONDS, PoolLost, PoolStuck, TaskWatch
 from actors.execution.worker_process import set_up_worker
@@ -54,9 +54,7 @@ class WorkerPool:
     def start(self) -> None:
         """Start the workers."""
         with self._lock:
-            self._folder = tempfile.TemporaryDirectory(
-                prefix="headwater-", dir=self._work_dir, ignore_cleanup_errors=True
-            )
+            self._folder = tempfile.TemporaryDirectory(prefix=FOLDERS, dir=self._work_dir, ignore_cleanup_errors=True)
             self._pool = self._new_pool()
 
     def run(self, job: Job, context: JobContext, timeout_ms: int | None, cancel: CancelToken) -> JobOutcome:
@@ -120,7 +118,7 @@ class WorkerPool:
             if not self._pool.active:
                 # An idle worker was killed, by hand or for lack of memory, and pebble gave the whole pool up.
                 self._replace(self._pool, "the pool of worker processes broke")
-            output = StepOutput(Path(tempfile.mkdtemp(dir=self._folder.name)))
+            output = StepOutput.create(Path(self._folder.name), run_id=context.run_id, step_id=context.step_id)
             try:
                 future = self._pool.schedule(run_in_worker, args=(job, context, str(output.folder)))
             except RuntimeError:
