@@ -119,11 +119,11 @@ def render_url(text: str, namespaces: JsonObject, where: str) -> str:
     """
     url = _told(where, text, lambda: _URL_ENVIRONMENT.from_string(text).render(namespaces))
     if not url.isascii() or not url.isprintable() or " " in url:
-        raise TemplateError(
-            f"{where}: template {_shown(text)}: a URL is printable ASCII without spaces; encode the rest"
-        )
-    segments = urlsplit(url).path.split("/")
-    if "" in segments[1:-1] or "." in segments or ".." in segments:
+        raise TemplateError(f"{where}: template {_shown(text)}: a URL is printable ASCII without spaces")
+    path = urlsplit(url).path
+    segments = path.split("/")
+    is_cut = path.endswith("/") and not text.partition("?")[0].endswith("/")
+    if is_cut or "" in segments[1:-1] or "." in segments or ".." in segments:
         raise TemplateError(f"{where}: template {_shown(text)}: a part of the path is empty or dots: {_shown(url)}")
     return url
 
