@@ -28,15 +28,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--show", type=int, metavar="NUMBER", help="print what this one is, and send nothing")
     parser.add_argument("--json", action="store_true", help="tell the result as JSON; progress goes to stderr")
     options = parser.parse_args(arguments)
-    # Leave through the blocks that stop the server.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     if options.show is not None:
         _show(seed, options.show)
         return 0
+    # As Ctrl-C, which a shell may have told it to ignore: asyncio ends what is under way, and the service is stopped.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     tell = partial(print, file=sys.stderr if options.json else sys.stdout, flush=True)
     tell(f"seed {seed}")
-    report = fuzz(options.bodies, seed, first=options.first, tell=tell)
+    try:
+        report = fuzz(options.bodies, seed, first=options.first, tell=tell)
+    except KeyboardInterrupt:
+        tell("stopped")
+        return 130
     print(json.dumps(as_json(report), indent=2) if options.json else as_text(report))
     return 1 if report.broken else 0
 
