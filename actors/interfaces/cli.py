@@ -17,6 +17,8 @@ from actors.interfaces.commands.debug import debug
 from actors.interfaces.commands.doctor import doctor
 from actors.interfaces.commands.emit import emit
 from actors.interfaces.commands.explain import explain
+from actors.interfaces.commands.logs import logs
+from actors.interfaces.commands.import_apphub import import_apphub
 from actors.interfaces.commands.pauses import pause, pauses, unpause
 from actors.interfaces.commands.plan import plan
 from actors.interfaces.commands.restore import restore
@@ -123,6 +125,7 @@ for _name, _command, _short in (
     ("trigger", trigger, "Ask for a run by hand."),
     ("runs", runs, "List runs."),
     ("run", run, "Show one run."),
+    ("logs", logs, "Print what a run's steps write."),
     ("cancel", cancel, "Cancel a run."),
     ("audit", audit, "List the runs that started by themselves."),
     ("debug", debug, "Show how assets stand, and why."),
@@ -137,6 +140,7 @@ for _name, _command, _short in (
     ("graph", graph, "Draw the asset graph."),
     ("workflows", workflows, "List the workflows."),
     ("put-workflow", put_workflow, "Keep a definition."),
+    ("import-apphub", import_apphub, "Take definitions over from AppHub."),
     ("remove-workflow", remove_workflow, "Drop a definition."),
     ("backup", backup, "Write the catalog to a file."),
     ("restore", restore, "Bring a backup back."),

@@ -23,7 +23,7 @@ from actors.interfaces.render import (
 )
 from actors.interfaces.session import ConfigOption, JsonOption, LimitOption, open_session
 
-__all__ = ["audit", "cancel", "run", "runs"]
+__all__ = ["RunId", "audit", "cancel", "run", "runs"]
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, as `runs` shows it.")]
 

@@ -14,6 +14,7 @@ from actors.interfaces.http.bodies import RunPath
 from actors.interfaces.http.problems import Kind, Refused
 from actors.interfaces.http.run_schemas import Audited, Canceled, Log, RunDetail, RunOut, StepOut
 from actors.interfaces.records import audit_json, run_json, step_json
+from actors.interfaces.run_logs import log_json, step_logs
 
 __all__ = ["router"]
 
@@ -53,11 +54,14 @@ def steps(access: Access, run_id: RunPath) -> JSONResponse:
 
 
 @router.get("/runs/{run_id}/logs", **tells(list[Log], "What its steps wrote."))
-def logs(access: Access, run_id: RunPath) -> JSONResponse:
-    """The last lines that each step wrote."""
-    kept = ("stepId", "attempt", "stdoutTail", "stderrTail")
-    told = [step_json(step) for step in _require(access.store, run_id).steps]
-    return answer([{key: step[key] for key in kept} for step in told])
+def logs(
+    access: Access,
+    run_id: RunPath,
+    step: Annotated[str | None, Query(max_length=200, description="Only this step.", examples=["load"])] = None,
+    tail: Annotated[int | None, Query(ge=0, le=100_000, description="Only so many last lines of each.")] = None,
+) -> JSONResponse:
+    """The last 8 KiB that each step wrote; so far, where this service executes it on its own machine."""
+    return answer([log_json(log, tail) for log in step_logs(_require(access.store, run_id), step)])
 
 
 @router.post("/runs/{run_id}/cancel", **tells(Canceled, "It was canceled, or is being stopped."))
