@@ -281,6 +281,7 @@ class Service:
                 start_timeout_ms=int(self._settings.runs.start_timeout_seconds * 1_000),
                 # What an earlier leader had claimed and not begun: nobody else would begin it.
                 takes_over=engine.takes_over,
+                owns=self._shard.owns,
             ),
             *engine.new_duties(self._leader_store),
         ]

@@ -43,6 +43,7 @@ class Reaper:
         is_waiting: whether a run that was launched waits for room, so that nobody could have started it yet.
         lease_ms, start_timeout_ms: how long to wait for a sign of a worker, and for the start of a launched run.
         takes_over: whether what was launched before this reaper started can only be started by a launch of ours.
+        owns: of which workflows this service launches the runs; those of others are only ended here, once lost.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Reaper:
         lease_ms: int,
         start_timeout_ms: int,
         takes_over: bool = False,
+        owns: Callable[[str], bool] = lambda _slug: True,
     ) -> None:
         self._store = store
         self._launcher = launcher
@@ -70,6 +72,7 @@ class Reaper:
         self._leases = WatchedTime(lease_ms, most_ms=most_ms)
         self._starts = WatchedTime(start_timeout_ms, most_ms=most_ms)
         self._takes_over = takes_over
+        self._owns = owns
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="headwater-reaper", daemon=True)
 
@@ -93,7 +96,8 @@ class Reaper:
         waited_since_ms = self._starts.look(overdue.server_ms)
         for run in overdue.runs:
             if run.kind == "start":
-                self._start_late(run, waited_since_ms)
+                if self._owns(run.workflow_slug):
+                    self._start_late(run, waited_since_ms)
             elif silent_since_ms is not None and run.seen_at_ms <= silent_since_ms:
                 self._end_lease(run)
         self._takes_over = False

@@ -73,14 +73,16 @@ local also_told = {}
 -- has asked to hear of it yet, all of them.
 local function hearers(about, count)
   local found = {}
+  local is_asked_for = false
   for index = 0, count - 1 do
     local name = int(index)
     local is_asked = about ~= 'all' and redis.call('SISMEMBER', key('shard', name, 'interests'), about) == 1
+    is_asked_for = is_asked_for or is_asked
     if about == 'all' or is_asked or also_told[name] then
       found[#found + 1] = name
     end
   end
-  if #found == 0 and string.find(about, '^workflow:') then
+  if not is_asked_for and string.find(about, '^workflow:') then
     return hearers('all', count)
   end
   return found
