@@ -59,6 +59,28 @@ class Scripted:
         return [each["data"]["recorded"]["version"] for each in self.taken if each["type"] == "asset.produced"]
 
 
+class Lead:
+    """Whether a service leads, as a test gives and takes it."""
+
+    def __init__(self) -> None:
+        self._leads = False
+        self._refused = threading.Event()
+
+    def __call__(self) -> bool:
+        if not self._leads:
+            self._refused.set()
+        return self._leads
+
+    def give(self) -> None:
+        self._leads = True
+
+    def take(self) -> None:
+        """Returns when whoever asks has heard of it."""
+        self._refused.clear()
+        self._leads = False
+        assert self._refused.wait(30)
+
+
 class House:
     """A catalog, and who delivers from it."""
 
@@ -68,7 +90,6 @@ class House:
         self.store = RedisStore(client, prefix=prefix)
         self.registry = CollectorRegistry()
         self.metrics = OutgoingMetrics(self.registry)
-        self.leads = True
         self.deliveries: list[Delivery] = []
 
     def feed(self, form: CloudEventsForm | OpenLineageForm, **more: Any) -> OutgoingFeed:
@@ -77,14 +98,19 @@ class House:
             self.client, name=name, prefix=self.prefix, streams=STREAMS, with_runs=form.with_runs, **more
         )
 
-    def deliver(self, sender: Scripted, form: CloudEventsForm | OpenLineageForm | None = None) -> Delivery:
+    def deliver(
+        self,
+        sender: Scripted,
+        form: CloudEventsForm | OpenLineageForm | None = None,
+        leads: Callable[[], bool] = lambda: True,
+    ) -> Delivery:
         form = form or CloudEventsForm("urn:headwater:test")
         delivery = Delivery(
             self.feed(form),
             form,
             sender,
             self.metrics,
-            leads=lambda: self.leads,
+            leads=leads,
             retry=QUICK,
             block_ms=20,
             look_seconds=0.02,
@@ -233,17 +259,23 @@ def test_a_stream_that_began_empty_and_was_trimmed_has_a_gap_too(house: House) -
 
 
 def test_who_does_not_lead_sends_nothing_and_goes_on_where_the_leader_was(house: House) -> None:
-    standby, leader = Scripted(), Scripted()
-    house.leads = False
-    house.deliver(standby)
-    house.leads = True
-    other = house.deliver(leader)
-    house.leads = False
-    other.stop()
-    house.make(2)
-    assert standby.taken == leader.taken == []
-    house.leads = True
-    until(lambda: standby.made() == [1, 2])
+    one, other = Scripted(), Scripted()
+    one_leads, other_leads = Lead(), Lead()
+    house.deliver(one, leads=one_leads)
+    one_leads.give()
+    house.deliver(other, leads=other_leads)
+    house.make(1)
+    until(lambda: one.made() == [1])
+    one_leads.take()
+    other_leads.give()
+    house.make(2, first=2)
+    until(lambda: other.made() == [2, 3])
+    assert one.made() == [1]
+    other_leads.take()
+    one_leads.give()
+    house.make(1, first=4)
+    until(lambda: one.made() == [1, 4])
+    assert other.made() == [2, 3]
 
 
 def test_a_former_leader_cannot_move_the_cursor(house: House) -> None:
