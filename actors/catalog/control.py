@@ -83,9 +83,14 @@ class Services:
         return next((service for service in self.living if service.is_leader), None)
 
     @property
+    def leaders(self) -> tuple[LivingService, ...]:
+        """Those of all shards that have one."""
+        return tuple(service for service in self.living if service.is_leader)
+
+    @property
     def is_led(self) -> bool:
         """Whether every shard has a leader."""
-        return sum(service.is_leader for service in self.living) >= self.shards
+        return len(self.leaders) >= self.shards
 
 
 class ControlServer:

@@ -34,8 +34,8 @@ class Looker:
         )
 
     def look(self, *, with_progress: bool = False) -> JsonObject:
-        """`{at, startedAtMs, term, leaseLeftMs, leader, standbys, activeCount, wantedCount, queuedCount, active,
-        wanted, queuedRunIds, overview, stream: {appended, behind, lagMs, deadLetters}, used: {workflows, pools},
+        """`{at, startedAtMs, term, leaseLeftMs, leader, leaders, standbys, activeCount, wantedCount, queuedCount,
+        active, wanted, queuedRunIds, overview, stream: {appended, behind, lagMs, deadLetters}, used: {workflows, pools},
         pauses}`.
 
         `overview` is that of the service (see `Standing`), with its `mailboxDepth` and `slots`; `used` says how much of
@@ -53,11 +53,9 @@ class Looker:
             answer = control.ask("status", args, timeout_seconds=self._timeout_seconds)
         except ControlTimeout:
             services = control.services()
-            if services.leader is not None or not services.living:
+            if services.is_led or not services.living:
                 raise
-            raise refused(
-                f"nobody leads, and {len(services.living)} stand by; one of them leads when the last lease has ended"
-            ) from None
+            raise refused(_nobody_leads(services)) from None
         if not isinstance(answer, Mapping):
             raise refused("the service answered with something that is no status; is it of another version?")
         now_ms = time.time_ns() // 1_000_000
@@ -91,14 +89,23 @@ class Looker:
         return {"workflows": workflows, "pools": pools}
 
 
+def _nobody_leads(services: Services) -> str:
+    standing = sum(not service.is_leader for service in services.living)
+    who = (
+        "nobody leads" if services.shards == 1 else f"only {len(services.leaders)} of {services.shards} shards are led"
+    )
+    return f"{who}, and {standing} stand by; one that stands by leads when the last lease has ended"
+
+
 def service_json(service: LivingService) -> JsonObject:
-    """`{id, host, pid, startedAt}`."""
+    """`{id, host, pid, startedAt}`, and `shard` if it is one of several."""
     started = service.about.get("startedAtMs")
     return {
         "id": service.service_id,
         "host": service.about.get("host"),
         "pid": service.about.get("pid"),
         "startedAt": iso_or_none(started) if isinstance(started, int) else None,
+        **({"shard": service.about["shard"]} if "shard" in service.about else {}),
     }
 
 
@@ -112,6 +119,7 @@ def _roles_json(services: Services) -> JsonObject:
         "term": services.term,
         "leaseLeftMs": services.left_ms,
         "leader": service_json(services.leader) if services.leader is not None else None,
+        "leaders": [service_json(each) for each in services.leaders],
         "standbys": [service_json(each) for each in services.living if not each.is_leader],
     }
 

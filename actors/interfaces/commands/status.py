@@ -55,10 +55,17 @@ def status(ctx: typer.Context, config: ConfigOption = None, as_json: JsonOption 
 
 
 def _role_lines(told: JsonObject) -> list[str]:
-    leader = told.get("leader")
-    leading = [(leader, f"leads, in term {told.get('term')}")] if isinstance(leader, Mapping) else []
-    standing = [(each, "stands by") for each in objects(told.get("standbys"))]
+    leaders = objects(told.get("leaders"))
+    if len(leaders) == 1 and "shard" not in leaders[0]:
+        leading = [(leaders[0], f"leads, in term {told.get('term')}")]
+    else:
+        leading = [(each, f"leads shard {each.get('shard')}") for each in leaders]
+    standing = [(each, "stands by" + _for_shard(each)) for each in objects(told.get("standbys"))]
     return [f"{each.get('host')}, pid {each.get('pid')}: {what}" for each, what in [*leading, *standing]]
+
+
+def _for_shard(service: JsonObject) -> str:
+    return f" for shard {service['shard']}" if "shard" in service else ""
 
 
 def _overview_lines(overview: JsonObject, now_ms: int) -> list[str]:
