@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +25,7 @@ from actors.interfaces.http.app import make_app
 from actors.runtime.clock import SystemClock
 from actors.settings import Settings
 from tests.integration.execution.http_orchestrator import SECRET, access_to, is_signed, settings_of
+from tests.integration.execution.http_remote import Received, Remote, serving
 from tests.integration.execution.workflows import ended, eventually, submit
 from tests.unit.doubles import RecordingObserver
 
@@ -38,66 +36,16 @@ DAY = "2026-11-23"
 LEASE_MS = 1_000
 
 
-@dataclass(frozen=True)
-class Received:
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def document(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self.body)
-        return document
-
-
-@dataclass
-class Remote:
-    """Answers as a test says, and keeps what it was asked. An answer is a status, and what the body says."""
-
-    answer: Callable[[Received], tuple[int, Any]] = lambda _: (202, {})
-    received: list[Received] = field(default_factory=list)
-    url: str = ""
-
-    def of(self, method: str) -> list[Received]:
-        return [each for each in self.received if each.method == method]
-
-
 @pytest.fixture(scope="module")
-def server() -> Iterator[tuple[ThreadingHTTPServer, list[Remote]]]:
-    current: list[Remote] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            received = Received(self.command, self.path, headers, body)
-            current[-1].received.append(received)
-            status, said = current[-1].answer(received)
-            text = said if isinstance(said, bytes) else json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        do_GET = do_POST = do_PATCH = _serve  # noqa: N815 - as the base class calls them
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield server, current
-    server.shutdown()
-    server.server_close()
+def shared() -> Iterator[Remote]:
+    with serving() as remote:
+        yield remote
 
 
 @pytest.fixture
-def remote(server: tuple[ThreadingHTTPServer, list[Remote]]) -> Remote:
-    remote = Remote(url=f"http://127.0.0.1:{server[0].server_address[1]}")
-    server[1].append(remote)
-    return remote
+def remote(shared: Remote) -> Remote:
+    shared.begin_anew()
+    return shared
 
 
 class House:
