@@ -34,9 +34,9 @@ class Looker:
         )
 
     def look(self, *, with_progress: bool = False) -> JsonObject:
-        """`{at, startedAtMs, term, leaseLeftMs, leader, leaders, standbys, activeCount, wantedCount, queuedCount,
-        active, wanted, queuedRunIds, overview, stream: {appended, behind, lagMs, deadLetters}, used: {workflows, pools},
-        pauses}`.
+        """`{at, startedAtMs, term, leaseLeftMs, leader, leaders, standbys, activeCount, wantedCount,
+        queuedCount, active, wanted, queuedRunIds, overview, stream: {appended, behind, lagMs, deadLetters}, used:
+        {workflows, pools}, pauses}`.
 
         `overview` is that of the service (see `Standing`), with its `mailboxDepth` and `slots`; `used` says how much of
         the limits in the slots is taken. With progress each active run has `createdAt, startedAt, stepsOver, steps,
