@@ -15,7 +15,7 @@ from actors.core.mappings import check_mapping
 from actors.execution.jobs import JobRegistry
 from actors.interfaces.near import nearest
 
-__all__ = ["Checked", "check_files", "checked_json", "definition_files"]
+__all__ = ["Checked", "check_files", "check_together", "checked_json", "definition_files"]
 
 _ENDINGS = frozenset({".json", ".yaml", ".yml"})
 
@@ -50,8 +50,14 @@ def definition_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def check_files(files: Sequence[Path], *, pools: Iterable[str], jobs: JobRegistry) -> list[Checked]:
-    """Check each file, and that they go together: slugs, circles, edges, pools and jobs that exist."""
+    """Check each file, and that they go together; see `check_together`."""
     checked = [_load(file) for file in files]
+    check_together(checked, pools=pools, jobs=jobs)
+    return checked
+
+
+def check_together(checked: Sequence[Checked], *, pools: Iterable[str], jobs: JobRegistry) -> None:
+    """Add to each what is wrong with it beside the others: slugs, circles, edges, pools and jobs that exist."""
     graph = Graph()
     owners: dict[str, Path] = {}
     for one in checked:
@@ -72,7 +78,6 @@ def check_files(files: Sequence[Path], *, pools: Iterable[str], jobs: JobRegistr
     for one in checked:
         if one.definition is not None and graph.workflows.get(one.definition.slug) is not None:
             _check_edges(one, graph)
-    return checked
 
 
 def checked_json(checked: Checked) -> JsonObject:

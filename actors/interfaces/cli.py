@@ -17,8 +17,8 @@ from actors.interfaces.commands.debug import debug
 from actors.interfaces.commands.doctor import doctor
 from actors.interfaces.commands.emit import emit
 from actors.interfaces.commands.explain import explain
-from actors.interfaces.commands.logs import logs
 from actors.interfaces.commands.import_apphub import import_apphub
+from actors.interfaces.commands.logs import logs
 from actors.interfaces.commands.pauses import pause, pauses, unpause
 from actors.interfaces.commands.plan import plan
 from actors.interfaces.commands.restore import restore
