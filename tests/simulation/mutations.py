@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.simulation.edits import EDITS, Mutation
+from tests.simulation.edits_fourth import EDITS_OF_THE_FOURTH
 from tests.simulation.edits_third import EDITS_OF_THE_THIRD
 
 __all__ = ["MUTATIONS", "Verdict", "check"]
 
-MUTATIONS = (*EDITS, *EDITS_OF_THE_THIRD)
+MUTATIONS = (*EDITS, *EDITS_OF_THE_THIRD, *EDITS_OF_THE_FOURTH)
 
 ROOT = Path(__file__).resolve().parents[2]
 BROKEN = re.compile(r"seed (\d+): (?:LawBroken: )?(.*)")
