@@ -13,7 +13,7 @@ from pydantic import StrictBool
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from actors.catalog import declarations, definitions, redis_assets, steps, timestamps
+from actors.catalog import declarations, definitions, outgoing_feed, redis_assets, steps, timestamps
 from actors.catalog.events import AssetProduced
 from actors.catalog.sections import Section
 from actors.core import loading, mappings
@@ -21,12 +21,14 @@ from actors.core.decide import Defaults
 from actors.execution import job_results, results
 from actors.execution.orchestrator import Orchestrator
 from actors.execution.step_output import TAIL_BYTES
+from actors.interfaces.outgoing import openlineage
 from tests.unit.docs.markdown import ROOT, markers, prose, table
 
 ASSETS = ROOT / "docs" / "assets-overview.md"
 OUTSIDE = ROOT / "docs" / "how-to" / "events-from-outside.md"
 JOBS = ROOT / "docs" / "how-to" / "write-a-job.md"
 LIMITS = ROOT / "docs" / "how-to" / "limit-concurrency.md"
+OUTWARD = ROOT / "docs" / "how-to" / "events-outward.md"
 DAY_MS = 24 * 60 * 60 * 1000
 STEPS_AT_ONCE = inspect.signature(Orchestrator).parameters["max_parallel_steps"].default
 
@@ -104,6 +106,8 @@ def test_the_keys_of_an_event_from_outside() -> None:
         (OUTSIDE, f"not more than {timestamps.MAX_AHEAD_MS * 24 // DAY_MS} hours ahead"),
         (OUTSIDE, {7 * DAY_MS: "once within seven days"}.get(redis_assets._SEEN_FOR_MS, "?")),
         (JOBS, f"the last {TAIL_BYTES >> 10} KiB of each"),
+        (OUTWARD, f"(the newest {openlineage.MAX_CAUSES})"),
+        (OUTWARD, f"At most {outgoing_feed.BATCH} entries of the stream"),
         (LIMITS, f"at most {STEPS_AT_ONCE} steps run side by side"),
     ],
 )
