@@ -119,6 +119,8 @@ class GraphRegistryActor(PooledActor):
         self._is_graph_loaded = False
         self._loaded_pos = 0
         self._held_back: set[str] = set()
+        self._questions = 1  # the graph is read at the start
+        self._postponed: list[ReportWanted] = []
         self._pause_timer: TimerHandle | None = None
 
     def on_start(self) -> None:
@@ -157,13 +159,14 @@ class GraphRegistryActor(PooledActor):
             case RunRefused():
                 self._on_run_refused(message)
             case PauseChanged():
-                self._around.catalog.load_pauses(self.actor_ref)
+                self._load_pauses()
             case RunHeldBack():
                 self._held_back.update(message.asset_ids)
-                self._around.catalog.load_pauses(self.actor_ref)
+                self._load_pauses()
             case PausesLoaded():
                 held_back, self._held_back = self._held_back, set()
                 self._take_pauses(message.pauses, "pause changed", held_back)
+                self._answered()
             case PauseEnded():
                 now_ms = self._around.clock.now_ms()
                 self._take_pauses(self._around.pauses.without_ended(now_ms), "pause ended")
@@ -172,9 +175,11 @@ class GraphRegistryActor(PooledActor):
             case AssetsLoaded():
                 self._assets.on_loaded(message, self._runs, self._waves.last)
             case WorkflowUpdated():
+                self._questions += 1
                 self._around.catalog.load_workflow(message.slug, self.actor_ref)
             case WorkflowLoaded():
                 self._change(message.slug, message.workflow)
+                self._answered()
             case WorkflowsLoaded():
                 self._on_workflows_loaded(message)
             case Refresh():
@@ -274,13 +279,27 @@ class GraphRegistryActor(PooledActor):
             case Reported() as report:
                 self._neighbours.answered(report.asset_id)
                 self._on_reported(report)
-            case ReportWanted(asset_ids=asset_ids):
-                for asset_id in asset_ids:
-                    if asset_id not in self._assets:
-                        self._neighbours.pass_on(Reported(asset_id))
-                self._assets.ask_again([a for a in asset_ids if a in self._assets], self._waves.last)
+            case ReportWanted() as wanted if self._questions:
+                self._postponed.append(wanted)
+            case ReportWanted() as wanted:
+                self._report_to_shard(wanted)
             case _:
                 assert_never(told.signal)
+
+    def _report_to_shard(self, wanted: ReportWanted) -> None:
+        for asset_id in wanted.asset_ids:
+            if asset_id not in self._assets:
+                self._neighbours.pass_on(Reported(asset_id))
+        self._assets.ask_again([a for a in wanted.asset_ids if a in self._assets], self._waves.last)
+
+    def _answered(self) -> None:
+        """The catalog has answered a question that news had raised. Another shard that had the same news asks what
+        follows from it here: that is known when no question is open."""
+        self._questions -= 1
+        if not self._questions:
+            postponed, self._postponed = self._postponed, []
+            for wanted in postponed:
+                self._report_to_shard(wanted)
 
     def _on_run_enqueued(self, news: RunEnqueued) -> None:
         if self._runs.is_over(news.run_id) or news.pos <= self._loaded_pos:
@@ -336,10 +355,12 @@ class GraphRegistryActor(PooledActor):
             # Waves of what came before are dealt with in what is read of the assets.
             self._waves.last = max(self._waves.last, wave_at(loaded.pos))
         self._neighbours.hear_of(touched, self._graph.workflows, anew=not self._is_graph_loaded)
-        self._is_graph_loaded = True
+        is_first, self._is_graph_loaded = not self._is_graph_loaded, True
         self._settle(touched)
         self._reconcile(loaded.active, loaded.pos)
         self._around.timers.tell_at(self._around.clock.now_ms() + self._refresh_ms, self.actor_ref, Refresh())
+        if is_first:
+            self._answered()
 
     def _change(self, slug: str, workflow: WorkflowSpec | None) -> None:
         previous = self._graph.workflows.get(slug)
@@ -395,6 +416,10 @@ class GraphRegistryActor(PooledActor):
         self._assets.tell(asset_id, message, needs_actor=needs_actor)
 
     # -- pauses ------------------------------------------------------------------------------------------------------
+
+    def _load_pauses(self) -> None:
+        self._questions += 1
+        self._around.catalog.load_pauses(self.actor_ref)
 
     def _take_pauses(self, pauses: Pauses, cause: str, also: Iterable[str] = ()) -> None:
         """Replace what is paused; the assets that it concerns, and `also` these, look again.
