@@ -8,6 +8,7 @@ what is trimmed before it was delivered is lost to the receiver, and `Batch.has_
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -177,11 +178,12 @@ class OutgoingFeed:
                 pipe.hgetall(self._keys.run(run_id))
                 pipe.hgetall(self._keys.produced(run_id))
             answers = pipe.execute()
-        return {
-            run_id: load_run(run_id, fields, produced=load_produced(produced))
-            for run_id, fields, produced in zip(ordered, answers[::2], answers[1::2], strict=True)
-            if fields
-        }
+        found: dict[str, RunRecord] = {}
+        for run_id, fields, produced in zip(ordered, answers[::2], answers[1::2], strict=True):
+            # One that is damaged is for `doctor`; what happened to it is told without it.
+            with suppress(KeyError, ValueError):
+                found[run_id] = load_run(run_id, fields, produced=load_produced(produced))
+        return found
 
     def wait(self, after: int, milliseconds: int) -> None:
         """Return when there is something to read, or after that time.

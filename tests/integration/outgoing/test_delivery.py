@@ -230,6 +230,19 @@ def test_a_run_is_told_with_what_it_read_and_made(house: House) -> None:
     assert output["facets"]["headwater_partitions"]["partitions"] == [{"partitionKey": "eu", "version": 1}]
 
 
+def test_a_run_that_was_dropped_or_damaged_is_told_of_all_the_same(house: House) -> None:
+    sender, form = Scripted(), OpenLineageForm("headwater")
+    house.feed(form).cursor()
+    for run_id in ("run-0", "run-1", "run-2"):
+        start(house.store, run_id, workflow=run_id)
+        end(house.store, run_id)
+    house.client.delete(f"{house.prefix}:run:run-1")
+    house.client.hdel(f"{house.prefix}:run:run-2", "parameters")
+    house.deliver(sender, form)
+    until(lambda: len(sender.taken) == 6)
+    assert [each["job"]["name"] for each in sender.taken] == [f"run-{number}" for number in (0, 0, 1, 1, 2, 2)]
+
+
 def test_what_was_trimmed_before_it_was_sent_is_told(house: House) -> None:
     sender = Scripted()
     house.make(1)
