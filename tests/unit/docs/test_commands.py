@@ -15,11 +15,16 @@ import typer
 from actors.interfaces.cli import app
 from tests.unit.docs.markdown import PAGES, ROOT, all_blocks, page_name, prose
 
+MADE = {
+    "shop/": f"{ROOT}/config/",
+    "apphub.json": f"{ROOT}/tests/unit/interfaces/exports/apphub.json",
+}
+"""What the reader makes, and what stands for it here."""
 _GENERATED = ROOT / "docs" / "reference"
 _PROMPT = "$ "
 _CONTINUED = re.compile(r"\\\n\s*")
 # The name alone is that of much else: a log, a unit, a prefix of keys.
-_OURS = re.compile(r"(?:\bpython run\.py|^headwater)(?![\w.=:-])(.*)$")
+_OURS = re.compile(r"(?:\bpython run\.py|^headwater)(?= |$)(.*)$")
 _MODULE = re.compile(r"\bpython -m ([\w.]+)")
 _END = re.compile(r"\s[|>&]")
 
@@ -47,8 +52,9 @@ def commands() -> list[tuple[str, str]]:
 def test_it_can_be_typed(where: str, arguments: str) -> None:
     # In the text a command's bare name stands for it; where one types along it has its arguments.
     is_name = ":" not in where and len(arguments.split()) == 1
-    # A file that the reader makes is not there.
-    parse(arguments.replace("shop/", f"{ROOT}/config/"), named_only=is_name)
+    for made, there in MADE.items():
+        arguments = arguments.replace(made, there)
+    parse(arguments, named_only=is_name)
 
 
 def test_modules_that_are_started_are_there() -> None:
