@@ -48,7 +48,7 @@ class OutputTold:
 
 @dataclass(frozen=True, slots=True)
 class RunTold:
-    """A RunEvent. `window` is the nominal time, `parent_namespace` that of the job that started it."""
+    """A RunEvent. `window` is the nominal time, `started_by` the namespaces of the jobs that it was started by."""
 
     type: EventType
     run_id: str
@@ -58,11 +58,11 @@ class RunTold:
     producer: str | None
     outputs: tuple[OutputTold, ...] = ()
     window: Window | None = None
-    parent_namespace: str | None = None
+    started_by: tuple[str, ...] = ()
 
     def comes_from(self, namespace: str) -> bool:
         """Whether it tells of a run of the Headwater of this namespace, or of what such a run has started."""
-        return is_own(self.producer, self.job_namespace, namespace) or self.parent_namespace == namespace
+        return is_own(self.producer, self.job_namespace, namespace) or namespace in self.started_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +123,17 @@ class _ParentJob(_Told):
     namespace: str
 
 
+class _Root(_Told):
+    job: _ParentJob
+
+
 class _Parent(_Told):
     job: _ParentJob
+    root: Annotated[_Root | None, WrapValidator(_or_none)] = None
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        return (self.job.namespace,) if self.root is None else (self.job.namespace, self.root.job.namespace)
 
 
 class _RunFacets(_Told):
@@ -197,7 +206,7 @@ def _run(event: _Event, run: _Run, now_ms: int) -> RunTold:
         producer=event.producer,
         outputs=tuple(_output(each) for each in event.outputs),
         window=None if facets.nominal_time is None else _window(facets.nominal_time),
-        parent_namespace=None if parent is None else parent.job.namespace,
+        started_by=() if parent is None else parent.namespaces,
     )
 
 

@@ -174,11 +174,15 @@ def test_what_others_are_told_it_is_called_it_is_called_by_others_too(filled: Ho
 
 def test_its_own_runs_and_what_they_start_are_no_news(filled: House) -> None:
     own = event("COMPLETE", output(), producer=HEADWATER_PRODUCER, job={"namespace": "headwater", "name": "daily"})
-    parent = {"parent": {"run": {"runId": "x"}, "job": {"namespace": "headwater", "name": "daily"}}}
-    for told in (own, event("COMPLETE", output(), facets=parent)):
+    ours, theirs = ({"run": {"runId": "x"}, "job": {"namespace": each, "name": "y"}} for each in ("headwater", "dags"))
+    for told in (
+        own,
+        *(event("COMPLETE", output(), facets={"parent": each}) for each in (ours, {**theirs, "root": ours})),
+    ):
         assert post(filled, told, 200)["state"] == "acknowledged"
     assert made(filled) == []
-    post(filled, {**own, "job": {"namespace": "another-headwater", "name": "daily"}})
+    other = {"namespace": "another-headwater", "name": "daily"}
+    post(filled, {**own, "job": other, "run": {"runId": "x", "facets": {"parent": {**theirs, "root": 7}}}})
     assert made(filled) == [(1, None, None)]
 
 
