@@ -288,7 +288,7 @@ def _append(random: Random) -> Append:
     return Append(fields or {b"x": b"y"})
 
 
-_FIELDS: Final = (b"version", b"changedVersion", b"inputs", b"unmade", b"type", b"data", b"", b"\xff", b"x")
+_FIELDS: Final = (b"version", b"changedVersion", b"inputs", b"unmade", b"pos", b"type", b"data", b"", b"\xff", b"x")
 _FIELD_VALUES: Final = (
     b"1", b"-1", b"0", b"{", b"{}", b"[]", b'"7"', b"1e9", b"\xff\xfe", b"null", b"9" * 40, b'{"a": 1}', b"x" * 70_000,
 )  # fmt: skip
