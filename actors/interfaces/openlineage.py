@@ -23,7 +23,7 @@ from actors.catalog.timestamps import parse_iso_ms
 from actors.core.time_windows import Window
 from actors.interfaces.openlineage_names import is_own
 
-__all__ = ["MAX_LINEAGE_BYTES", "EventType", "OutputTold", "RunTold", "StaticTold", "read_event"]
+__all__ = ["MAX_LINEAGE_BYTES", "EventType", "OutputTold", "RunTold", "read_event"]
 
 MAX_LINEAGE_BYTES: Final = 4 * 1024 * 1024
 """Spark's events hold plans and columns of everything that is read."""
@@ -65,16 +65,8 @@ class RunTold:
         return is_own(self.producer, self.job_namespace, namespace) or namespace in self.started_by
 
 
-@dataclass(frozen=True, slots=True)
-class StaticTold:
-    """A JobEvent or DatasetEvent: how things are, not that something was made."""
-
-    kind: Literal["job", "dataset"]
-    name: str
-
-
-def read_event(body: bytes, now_ms: int) -> RunTold | StaticTold:
-    """The event of a body.
+def read_event(body: bytes, now_ms: int) -> RunTold | None:
+    """The RunEvent of a body; None for a JobEvent or DatasetEvent: how things are, not that something was made.
 
     Raises:
         Unreadable: it is no JSON, or too large.
@@ -91,11 +83,9 @@ def read_event(body: bytes, now_ms: int) -> RunTold | StaticTold:
         raise EventInvalid(str(detail.get("ctx", {}).get("error") or detail["msg"]), json_path(detail["loc"])) from None
     if event.run is not None:
         return _run(event, event.run, now_ms)
-    if event.dataset is not None:
-        return StaticTold("dataset", f"{event.dataset.namespace} {event.dataset.name}")
-    if event.job is not None:
-        return StaticTold("job", f"{event.job.namespace} {event.job.name}")
-    raise EventInvalid("this is no OpenLineage event: it has no run, no dataset and no job")
+    if event.dataset is None and event.job is None:
+        raise EventInvalid("this is no OpenLineage event: it has no run, no dataset and no job")
+    return None
 
 
 def _or_none(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
@@ -154,6 +144,7 @@ class _Job(_Told):
 
 
 class _Version(_Told):
+    model_config = ConfigDict(coerce_numbers_to_str=True)
     dataset_version: Annotated[str, Field(max_length=_LONGEST_VERSION)]
 
 

@@ -15,7 +15,7 @@ from actors.interfaces.http.bodies import raw_body
 from actors.interfaces.http.lineage import LineageTaker
 from actors.interfaces.http.problems import Kind, Refused
 from actors.interfaces.http.schemas import OfAsset, Out, shows
-from actors.interfaces.openlineage import MAX_LINEAGE_BYTES, StaticTold, read_event
+from actors.interfaces.openlineage import MAX_LINEAGE_BYTES, read_event
 
 __all__ = ["router"]
 
@@ -95,10 +95,9 @@ def lineage(request: Request, access: Access, body: RawBody) -> JSONResponse:
     """
     told = read_event(_plain(request, body), now_ms())
     settings = access.settings()
-    if isinstance(told, StaticTold):
-        return answer({"runId": None, "state": "acknowledged", "produced": [], "ignored": []})
-    if told.comes_from(settings.openlineage.namespace):
-        return answer({"runId": told.run_id, "state": "acknowledged", "produced": [], "ignored": []})
+    if told is None or told.comes_from(settings.openlineage.namespace):
+        run_id = None if told is None else told.run_id
+        return answer({"runId": run_id, "state": "acknowledged", "produced": [], "ignored": []})
     runs = LineageRuns(access.catalog.client, prefix=settings.redis.prefix, streams=settings.streams)
     return answer(LineageTaker(runs, access.store, settings).take(told), 201)
 

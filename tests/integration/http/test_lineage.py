@@ -83,8 +83,8 @@ def test_a_run_is_merged_and_produced_once_when_it_is_complete(filled: House) ->
         assert all(each["duplicate"] for each in post(filled, again)["produced"])
     assert made(filled) == [(1, None, "8f2c")]
     # Another run is another production.
-    post(filled, event("COMPLETE", output(), run="another"))
-    assert [version for version, _, _ in made(filled)] == [2, 1]
+    post(filled, event("COMPLETE", output(version={"datasetVersion": 7}), run="another"))
+    assert made(filled) == [(2, None, "7"), (1, None, "8f2c")]
 
 
 def test_what_is_told_after_the_end_counts_as_well(filled: House) -> None:
