@@ -78,7 +78,7 @@ _health = reader(Health)
 
 
 def health() -> Call[Health]:
-    """The role of the service; `is_ready` says whether it is past its start. Needs no token."""
+    """The role of the service; `is_ready` says whether it can be asked. Needs no token."""
     return Call("GET", "/readyz", _health, is_repeatable=True, also=frozenset({503}))
 
 

@@ -46,13 +46,14 @@ class Page(Record, Generic[T]):
 
 
 class Health(Record):
-    """The role of a service: `starting`, `leader` or `standby`."""
+    """The role of a service: `starting`, `leader` or `standby`; and why it is not ready, if it is in trouble."""
 
     role: str
+    reason: str | None = None
 
     @property
     def is_ready(self) -> bool:
-        return self.role != "starting"
+        return self.role != "starting" and self.reason is None
 
 
 class Pause(Record):

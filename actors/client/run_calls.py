@@ -126,9 +126,10 @@ def steps(run_id: str) -> Call[list[Step]]:
     return Call("GET", f"{_RUN}/steps", _steps, {"run_id": run_id}, is_repeatable=True)
 
 
-def logs(run_id: str) -> Call[list[Log]]:
-    """The last lines that each step wrote."""
-    return Call("GET", f"{_RUN}/logs", _logs, {"run_id": run_id}, is_repeatable=True)
+def logs(run_id: str, *, step: str | None = None, tail: int | None = None) -> Call[list[Log]]:
+    """The last lines that each step, or this one, wrote; at most `tail` of each."""
+    query = {"step": step, "tail": tail}
+    return Call("GET", f"{_RUN}/logs", _logs, {"run_id": run_id}, query, is_repeatable=True)
 
 
 def cancel(run_id: str) -> Call[Canceled]:

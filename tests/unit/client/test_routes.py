@@ -25,6 +25,7 @@ LEFT_OUT: Final = {
     ("GET", "/healthz"): "readyz tells the same, and more",
     ("GET", "/metrics"): "for Prometheus, in its own form",
     ("POST", "/api/v1/lineage"): "for the clients of OpenLineage",
+    ("POST", "/api/v1/runs/{run_id}/callback"): "for orchestrators, with the token of a run",
 }
 
 # Each function of the client, with every argument that it takes.
@@ -56,7 +57,7 @@ MADE: Final[dict[str, Call[Any] | Listing[Any]]] = {
     "runs": run_calls.runs(trigger="manual", workflow="w", status="failed"),
     "run": run_calls.run("r"),
     "steps": run_calls.steps("r"),
-    "logs": run_calls.logs("r"),
+    "logs": run_calls.logs("r", step="s", tail=3),
     "cancel": run_calls.cancel("r"),
     "audit": run_calls.audit(),
 }
