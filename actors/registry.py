@@ -295,7 +295,7 @@ class GraphRegistryActor(PooledActor):
     def _answered(self) -> None:
         """The catalog has answered a question that news had raised. Another shard that had the same news asks what
         follows from it here: that is known when no question is open."""
-        self._questions -= 1
+        self._questions = max(0, self._questions - 1)
         if not self._questions:
             postponed, self._postponed = self._postponed, []
             for wanted in postponed:

@@ -22,11 +22,9 @@ def fourth_scenario(seed: int) -> Scenario:
     scenario = replace(
         former,
         workflows=tuple(map(_without_debounces, former.workflows)),
-        actions=tuple(action for action in former.actions if action.kind != "takeover"),
         duplicate_rate=0.0,
         reorder_rate=0.0,
         late_rate=0.0,
-        services=1,
         shards=rng.choice((2, 2, 3)),
         generation=4,
     )

@@ -41,6 +41,7 @@ class Service:
     delivery: Delivery
     trace: TraceObserver
     term: Term | None
+    shard: Shard
     zombie_until_ms: int | None = None
 
 
@@ -96,7 +97,8 @@ class Services:
         self.leaders = [
             self._lead_from_start(delivery, outage_ms, Shard(index, count)) for index, delivery in enumerate(deliveries)
         ]
-        self.all = [*self.leaders, *(self._stand_by() for _ in range(self._scenario.services - 1))]
+        standbys = range(self._scenario.services - 1)
+        self.all = [*self.leaders, *(self._stand_by(Shard(index, count)) for index in range(count) for _ in standbys)]
 
     def crash(self, outage_ms: int = 0) -> None:
         """All memory is gone at once; what the leader was told lately is told again."""
@@ -130,15 +132,19 @@ class Services:
 
     def takeover(self) -> None:
         """A standby takes the lead, while the former leader does not know of it yet."""
-        standbys = [service for service in self.all if service is not self.leader and service.zombie_until_ms is None]
+        standbys = [service for service in self.all if service not in self.leaders and service.zombie_until_ms is None]
         if not standbys:
             return
-        former, self.leaders = self.leader, [self._rng.choice(standbys)]
+        leader = self._rng.choice(standbys)
+        index = leader.shard.index
+        former, self.leaders[index] = self.leaders[index], leader
         former.zombie_until_ms = self._clock.monotonic_ms() + self._rng.choice(ZOMBIE_MS)
         former.delivery.is_heard = False
-        self._take_term(self.leader)
-        self.leader.delivery.is_heard = True
-        self.leader.delivery.go_back_to(former.delivery)
+        if self._shards is not None:
+            former.trace.part()
+        self._take_term(leader)
+        leader.delivery.is_heard = True
+        leader.delivery.go_back_to(former.delivery)
         self.retire()
 
     def retire(self, *, at_once: bool = False) -> None:
@@ -147,8 +153,8 @@ class Services:
         for service in list(self.all):
             if service.zombie_until_ms is not None and (at_once or service.zombie_until_ms <= now_ms):
                 service.system.crash()
-                if self._shards is None:
-                    self.all[self.all.index(service)] = self._stand_by()
+                if service.shard.count == len(self.leaders) and self._scenario.services > 1:
+                    self.all[self.all.index(service)] = self._stand_by(service.shard)
                 else:
                     self.all.remove(service)
 
@@ -184,19 +190,19 @@ class Services:
             self._take_term(service)
         if delivery is None and self._shards is not None:
             service.delivery.begin_here()
-        self._oracle.trace = service.trace
+        if self._shards is None:
+            self._oracle.trace = service.trace
         service.delivery.is_heard = True
         return service
 
-    def _stand_by(self) -> Service:
-        service = self._begin(None, 0, leads=False)
+    def _stand_by(self, shard: Shard) -> Service:
+        service = self._begin(None, 0, leads=False, shard=shard)
         service.delivery.begin_here()
         return service
 
     def _begin(self, delivery: Delivery | None, outage_ms: int, *, leads: bool, shard: Shard = WHOLE) -> Service:
         is_alone = self._scenario.services == 1 and self._shards is None
         self._names += 1
-        # Of an asset only the service of its shard decides, so all may write into one.
         has_own_trace = self._scenario.services > 1
         trace = self._oracle.trace.another(f"s{self._names}") if has_own_trace else self._oracle.trace
         term = None if is_alone else Term(shard=shard)
@@ -235,7 +241,7 @@ class Services:
         else:
             delivery.tell_to(tell, system.open)
         system.runs.is_healing = delivery.is_healing = self._is_healing
-        return Service(system, delivery, trace, term)
+        return Service(system, delivery, trace, term, shard)
 
     def _take_term(self, service: Service) -> None:
         assert service.term is not None
@@ -243,4 +249,10 @@ class Services:
         _, service.term.number, _ = Scripts(self._client, Keys(self._prefix)).call(
             "lease_acquire", id=str(self._names), leaseMs=1_000, sole=True, shard=shard_argument(shard)
         )
-        self._oracle.led_by(service.term, service.trace)
+        if self._shards is None:
+            self._oracle.led_by(service.term, service.trace)
+        else:
+            # Of an asset only the leader of its shard decides, so all of them may write into one.
+            if service.trace is not self._oracle.trace:
+                service.trace.join(self._oracle.trace)
+            self._oracle.led_by(service.term, self._oracle.trace)

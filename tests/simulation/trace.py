@@ -25,16 +25,34 @@ class TraceObserver:
         self.lines: deque[str] = deque(maxlen=400)
         self.wanted: dict[tuple[str, str | None], set[Reason]] = {}
         self.decided_at: dict[tuple[str, str | None], int] = {}
-        self.decisions = 0
+        self._counted = [0]
         self.decided_as: dict[tuple[str, str | None], int] = {}
         self.debounced: list[tuple[str, str | None, int]] = []
         self.unexplained: list[str] = []
+
+    @property
+    def decisions(self) -> int:
+        """How many there were."""
+        return self._counted[0]
 
     def another(self, name: str) -> TraceObserver:
         """That of another service, in the same lines."""
         trace = TraceObserver(self._clock, f"{name}: ")
         trace.lines, trace._start_ms = self.lines, self._start_ms
         return trace
+
+    def join(self, whole: TraceObserver) -> None:
+        """Write into that of all leaders from now on, and what is known of those assets that decided here."""
+        whole.wanted |= self.wanted
+        whole.decided_at |= self.decided_at
+        whole.decided_as |= dict.fromkeys(self.decided_as, whole.decisions)
+        self.wanted, self.decided_at, self.decided_as = whole.wanted, whole.decided_at, whole.decided_as
+        self.debounced, self.unexplained, self._counted = whole.debounced, whole.unexplained, whole._counted
+
+    def part(self) -> None:
+        """Write for itself from now on."""
+        self.wanted, self.decided_at, self.decided_as = dict(self.wanted), dict(self.decided_at), dict(self.decided_as)
+        self.debounced, self.unexplained, self._counted = [], [], list(self._counted)
 
     def note(self, text: str) -> None:
         self.lines.append(f"{(self._clock.now_ms() - self._start_ms) / 1000:9.3f}  {self._name}{text}")
@@ -52,7 +70,7 @@ class TraceObserver:
         next_look_ms: int | None,
         is_news: bool,
     ) -> None:
-        self.decisions += 1
+        self._counted[0] += 1
         if isinstance(decision, Materialize):
             self.decided_as[asset_id, partition_key] = self.decisions
             self.wanted.setdefault((asset_id, partition_key), set()).add(decision.reason)
