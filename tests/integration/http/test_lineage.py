@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from actors.interfaces.openlineage_names import HEADWATER_PRODUCER
+from actors.catalog.events import RunSucceeded
+from actors.catalog.outgoing_feed import OutgoingEvent
+from actors.catalog.store import Produced, RunRecord, RunStatus
+from actors.interfaces.outgoing.openlineage import OpenLineageForm
 from actors.outgoing_settings import DatasetName, OpenLineageReceiverSettings, OutgoingSettings
 from actors.setting_groups import OpenLineageRule, OpenLineageSettings
 from tests.integration.http.conftest import API, READER, Build, House, bearer
@@ -172,18 +175,27 @@ def test_what_others_are_told_it_is_called_it_is_called_by_others_too(filled: Ho
     assert made(filled) == [(1, None, None)]
 
 
+def outward(namespace: str) -> dict[str, Any]:
+    """What a Headwater of this namespace tells others of a run that made `orders.raw`."""
+    ended = RunSucceeded(run_id="run-1", workflow_slug="raw", partition_key=None, at_ms=AT_MS, trigger={})
+    produced = (Produced("orders.raw", None, 12),)
+    run = RunRecord("run-1", "raw", None, RunStatus.SUCCEEDED, {}, {}, AT_MS, produced=produced)
+    message = OpenLineageForm(namespace).message(OutgoingEvent(1, ended, run))
+    assert message is not None
+    return dict(message)
+
+
 def test_its_own_runs_and_what_they_start_are_no_news(filled: House) -> None:
-    own = event("COMPLETE", output(), producer=HEADWATER_PRODUCER, job={"namespace": "headwater", "name": "daily"})
     ours, theirs = ({"run": {"runId": "x"}, "job": {"namespace": each, "name": "y"}} for each in ("headwater", "dags"))
-    for told in (
-        own,
-        *(event("COMPLETE", output(), facets={"parent": each}) for each in (ours, {**theirs, "root": ours})),
-    ):
+    parents = (ours, {**theirs, "root": ours})
+    started = [event("COMPLETE", output(), facets={"parent": each}) for each in parents]
+    for told in (outward("headwater"), *started):
         assert post(filled, told, 200)["state"] == "acknowledged"
     assert made(filled) == []
-    other = {"namespace": "another-headwater", "name": "daily"}
-    post(filled, {**own, "job": other, "run": {"runId": "x", "facets": {"parent": {**theirs, "root": 7}}}})
-    assert made(filled) == [(1, None, None)]
+    post(filled, event("COMPLETE", output(), facets={"parent": {**theirs, "root": 7}}))
+    # What another Headwater makes, it tells as anybody does.
+    post(filled, outward("another"))
+    assert made(filled) == [(2, None, "12"), (1, None, None)]
 
 
 def test_static_events_change_nothing(filled: House) -> None:
