@@ -17,6 +17,7 @@ from actors.interfaces.commands.debug import debug
 from actors.interfaces.commands.doctor import doctor
 from actors.interfaces.commands.emit import emit
 from actors.interfaces.commands.explain import explain
+from actors.interfaces.commands.graph import graph
 from actors.interfaces.commands.import_apphub import import_apphub
 from actors.interfaces.commands.logs import logs
 from actors.interfaces.commands.pauses import pause, pauses, unpause
@@ -28,7 +29,7 @@ from actors.interfaces.commands.top import top
 from actors.interfaces.commands.trigger import trigger
 from actors.interfaces.commands.validate import validate
 from actors.interfaces.commands.worker import worker
-from actors.interfaces.commands.workflows import graph, put_workflow, remove_workflow, workflows
+from actors.interfaces.commands.workflows import put_workflow, remove_workflow, workflows
 from actors.interfaces.errors import explained
 from actors.interfaces.program import as_called
 from actors.interfaces.session import ConfigOption, config_files, settings_of

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
+
+from rich.text import Text
 
 from actors.catalog.definitions import WorkflowDefinition
 from actors.catalog.store import JsonObject
 from actors.core.freshness import FreshnessPolicy
 from actors.core.graph import AssetSpec, CycleError, Graph
 from actors.core.partitions import DynamicPartitioning, Partitioning, StaticPartitioning, TimeWindowPartitioning
+from actors.interfaces.graph_states import COLOURS, AssetState
 from actors.interfaces.render import duration_text
 
-__all__ = ["Drawing", "Edge", "EdgeKind", "dot", "draw", "graph_json", "graph_of", "mermaid", "tree"]
+__all__ = ["Drawing", "Edge", "EdgeKind", "around", "dot", "draw", "graph_json", "graph_of", "mermaid", "tree"]
+
+States = Mapping[str, AssetState]
+"""How each asset of a drawing stands; empty where nobody asked."""
 
 
 class EdgeKind(StrEnum):
@@ -81,7 +88,26 @@ def draw(definitions: Iterable[WorkflowDefinition]) -> Drawing:
     return Drawing(dict(sorted(assets.items())), tuple(sorted(edges)))
 
 
-def tree(drawing: Drawing) -> list[str]:
+def around(drawing: Drawing, asset_id: str, depth: int) -> Drawing:
+    """What lies at most so many edges above an asset or below it, and the edges between all that."""
+    up: dict[str, set[str]] = defaultdict(set)
+    down: dict[str, set[str]] = defaultdict(set)
+    for edge in drawing.edges:
+        up[edge.asset_id].add(edge.upstream)
+        down[edge.upstream].add(edge.asset_id)
+    kept = {asset_id}
+    for onward in (up, down):
+        edge_of_it = {asset_id}
+        for _ in range(depth):
+            edge_of_it = {other for each in edge_of_it for other in onward[each]} - kept
+            kept |= edge_of_it
+    return Drawing(
+        {each: spec for each, spec in drawing.assets.items() if each in kept},
+        tuple(edge for edge in drawing.edges if edge.upstream in kept and edge.asset_id in kept),
+    )
+
+
+def tree(drawing: Drawing, states: States = MappingProxyType({})) -> list[Text]:
     """Indented lines, upstream first: `->` triggers, `..` reads only, `=>` inside one workflow. What lies below an
     asset is drawn once."""
     below: dict[str, list[Edge]] = defaultdict(list)
@@ -89,7 +115,7 @@ def tree(drawing: Drawing) -> list[str]:
         below[edge.upstream].append(edge)
     has_upstream = {edge.asset_id for edge in drawing.edges}
     arrows = {EdgeKind.TRIGGERS: "-> ", EdgeKind.READS: ".. ", EdgeKind.INSIDE: "=> "}
-    lines: list[str] = []
+    lines: list[Text] = []
     drawn = set[str]()
     roots = [asset_id for asset_id in drawing.assets if asset_id not in has_upstream]
     # A circle has no root; its members are drawn last, so that no asset is missing.
@@ -100,14 +126,18 @@ def tree(drawing: Drawing) -> list[str]:
         while stack:
             asset_id, arrow, depth = stack.pop()
             seen = asset_id in drawn and bool(below[asset_id])
-            lines.append(f"{'   ' * depth}{arrow}{_label(asset_id, drawing)}{'  (see above)' if seen else ''}")
+            line = Text(f"{'   ' * depth}{arrow}{_label(asset_id, drawing)}{'  (see above)' if seen else ''}")
+            state = states.get(asset_id)
+            if state is not None and state is not AssetState.OUTSIDE:
+                line.append("  ").append(state, style=COLOURS[state].terminal)
+            lines.append(line)
             if asset_id not in drawn:
                 drawn.add(asset_id)
                 stack.extend((edge.asset_id, arrows[edge.kind], depth + 1) for edge in reversed(below[asset_id]))
     return lines
 
 
-def mermaid(drawing: Drawing) -> str:
+def mermaid(drawing: Drawing, states: States = MappingProxyType({})) -> str:
     """A Mermaid flowchart. A rounded asset is kept fresh by itself; a dotted edge starts nothing."""
     number = {asset_id: f"a{index}" for index, asset_id in enumerate(drawing.assets)}
     lines = ["flowchart LR"]
@@ -119,15 +149,24 @@ def mermaid(drawing: Drawing) -> str:
         f"  {number[edge.upstream]} {'-->' if edge.kind is EdgeKind.TRIGGERS else '-.->'} {number[edge.asset_id]}"
         for edge in drawing.edges
     )
+    for state in sorted(set(states.values())):
+        name, colours = state.replace(" ", ""), COLOURS[state]
+        members = ",".join(number[asset_id] for asset_id, found in states.items() if found is state)
+        lines.append(f"  classDef {name} fill:{colours.fill},stroke:{colours.line}")
+        lines.append(f"  class {members} {name}")
     return "\n".join(lines)
 
 
-def dot(drawing: Drawing) -> str:
+def dot(drawing: Drawing, states: States = MappingProxyType({})) -> str:
     """A Graphviz digraph, with the same meaning as in Mermaid."""
     lines = ["digraph assets {", "  rankdir=LR;", "  node [shape=box];"]
     for asset_id, spec in drawing.assets.items():
         label = asset_id + (f"\n{spec.workflow_slug}" if spec else "")
-        style = ", style=rounded" if spec is not None and spec.auto is not None else ""
+        is_round, state = spec is not None and spec.auto is not None, states.get(asset_id)
+        styles = [word for word, holds in (("rounded", is_round), ("filled", state is not None)) if holds]
+        style = f', style="{",".join(styles)}"' if len(styles) > 1 else "".join(f", style={word}" for word in styles)
+        if state is not None:
+            style += f', fillcolor="{COLOURS[state].fill}", color="{COLOURS[state].line}"'
         lines.append(f"  {_quoted(asset_id)} [label={_quoted(label)}{style}];")
     for edge in drawing.edges:
         style = "" if edge.kind is EdgeKind.TRIGGERS else " [style=dotted]"
@@ -135,8 +174,9 @@ def dot(drawing: Drawing) -> str:
     return "\n".join([*lines, "}"])
 
 
-def graph_json(drawing: Drawing) -> JsonObject:
-    """`{assets: [{assetId, workflowSlug, optedIn, freshness, partitioning}], edges: [{upstream, assetId, kind}]}`."""
+def graph_json(drawing: Drawing, states: States = MappingProxyType({})) -> JsonObject:
+    """`{assets: [{assetId, workflowSlug, optedIn, freshness, partitioning}], edges: [{upstream, assetId, kind}]}`; with
+    `states`, each asset has its `state`."""
     return {
         "assets": [
             {
@@ -145,6 +185,7 @@ def graph_json(drawing: Drawing) -> JsonObject:
                 "optedIn": spec is not None and spec.auto is not None,
                 "freshness": _freshness(spec.freshness) if spec else None,
                 "partitioning": _partitioning(spec.partitioning) if spec else None,
+                **({"state": states[asset_id].value} if asset_id in states else {}),
             }
             for asset_id, spec in drawing.assets.items()
         ],

@@ -1,8 +1,7 @@
-"""Commands about definitions: list workflows, draw the graph, keep and drop a definition."""
+"""Commands about definitions: list workflows, keep and drop a definition."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,20 +11,13 @@ from actors.catalog.definitions import WorkflowDefinition
 from actors.catalog.directory import load_path
 from actors.catalog.store import Json
 from actors.interfaces.errors import unknown
-from actors.interfaces.graph_view import dot, draw, graph_json, graph_of, mermaid, tree
-from actors.interfaces.render import print_json, print_lines, print_table
+from actors.interfaces.graph_view import graph_of
+from actors.interfaces.render import print_json, print_table
 from actors.interfaces.session import ConfigOption, JsonOption, note, open_session
 
-__all__ = ["graph", "put_workflow", "remove_workflow", "workflow_json", "workflows"]
+__all__ = ["NO_WORKFLOWS", "put_workflow", "remove_workflow", "workflow_json", "workflows"]
 
-_NO_WORKFLOWS = "no workflows; the service loads them from its workflows folder, and put-workflow adds one"
-
-
-class GraphFormat(StrEnum):
-    TREE = "tree"
-    MERMAID = "mermaid"
-    DOT = "dot"
-    JSON = "json"
+NO_WORKFLOWS = "no workflows; the service loads them from its workflows folder, and put-workflow adds one"
 
 
 def workflows(ctx: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -57,39 +49,8 @@ def workflows(ctx: typer.Context, config: ConfigOption = None, as_json: JsonOpti
             )
             for row in rows
         ],
-        empty=_NO_WORKFLOWS,
+        empty=NO_WORKFLOWS,
     )
-
-
-def graph(
-    ctx: typer.Context,
-    format: Annotated[
-        GraphFormat, typer.Option("--format", metavar="tree|mermaid|dot|json", help="How to draw it.")
-    ] = GraphFormat.TREE,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Draw the asset graph: what is made from what, and which assets are kept fresh.
-
-    \b
-    Examples:
-      python run.py graph
-      python run.py graph --format mermaid
-      python run.py graph --format dot | dot -Tsvg > graph.svg
-    """
-    with open_session(ctx, config) as session:
-        drawn = draw(session.catalog.store.workflows())
-    if as_json:
-        format = GraphFormat.JSON
-    match format:
-        case GraphFormat.JSON:
-            print_json(graph_json(drawn))
-        case GraphFormat.MERMAID:
-            print(mermaid(drawn))
-        case GraphFormat.DOT:
-            print(dot(drawn))
-        case GraphFormat.TREE:
-            print_lines(tree(drawn) or [_NO_WORKFLOWS])
 
 
 def put_workflow(

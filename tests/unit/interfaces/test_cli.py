@@ -58,7 +58,7 @@ def test_every_command_takes_settings_and_prints_json_if_it_prints_data(name: st
         ("emit", "asset.produced"),
         ("emit", "asset.made", "--asset", "a"),
         ("trigger",),
-        ("graph", "--format", "png"),
+        ("graph", "--format", "gif"),
         ("validate", "/no/such/path"),
     ],
 )
