@@ -13,9 +13,8 @@ from typing import assert_never
 from actors.active_runs import ActiveRuns
 from actors.asset_directory import AssetDirectory, SpawnAsset
 from actors.catalog.store import ActiveRun
-from actors.core.graph import AssetNode, AssetSpec, CycleError, Graph, WorkflowSpec
+from actors.core.graph import AssetNode, CycleError, Graph, WorkflowSpec
 from actors.core.partitions import Partitioning
-from actors.core.pauses import EVERYTHING, Pauses, scope_parts
 from actors.core.state import Cause
 from actors.core.waves import Reached, WaveNumbers, wave_at, wave_below
 from actors.messages import (
@@ -33,7 +32,6 @@ from actors.messages import (
     IsLoaded,
     ListAssets,
     Look,
-    LookAgain,
     PauseChanged,
     PauseEnded,
     PausesLoaded,
@@ -62,7 +60,8 @@ from actors.messages import (
     WorkflowUpdated,
 )
 from actors.neighbours import Neighbours
-from actors.runtime import PooledActor, TimerHandle
+from actors.pause_watch import PauseWatch
+from actors.runtime import PooledActor
 from actors.surroundings import Surroundings
 
 __all__ = ["GraphRegistryActor", "RegistryMessage"]
@@ -115,13 +114,13 @@ class GraphRegistryActor(PooledActor):
         self._assets = AssetDirectory(self._graph, around, self._neighbours, spawn_asset, lambda: self.actor_ref)
         self._runs = ActiveRuns()
         self._waves = WaveNumbers()
+        self._pauses = PauseWatch(self._graph, around, self._assets, self._waves, lambda: self.actor_ref)
         self._heard_pos = 0
         self._is_graph_loaded = False
         self._loaded_pos = 0
         self._held_back: set[str] = set()
         self._questions = 1  # the graph is read at the start
         self._postponed: list[ReportWanted] = []
-        self._pause_timer: TimerHandle | None = None
 
     def on_start(self) -> None:
         self._around.catalog.load_workflows(self.actor_ref)
@@ -159,17 +158,16 @@ class GraphRegistryActor(PooledActor):
             case RunRefused():
                 self._on_run_refused(message)
             case PauseChanged():
-                self._load_pauses()
+                self._ask_for_pauses()
             case RunHeldBack():
                 self._held_back.update(message.asset_ids)
-                self._load_pauses()
+                self._ask_for_pauses()
             case PausesLoaded():
                 held_back, self._held_back = self._held_back, set()
-                self._take_pauses(message.pauses, "pause changed", held_back)
+                self._pauses.take(message.pauses, "pause changed", held_back)
                 self._answered()
             case PauseEnded():
-                now_ms = self._around.clock.now_ms()
-                self._take_pauses(self._around.pauses.without_ended(now_ms), "pause ended")
+                self._pauses.drop_ended()
             case ReloadAsset():
                 self._assets.load([message.asset_id])
             case AssetsLoaded():
@@ -308,7 +306,7 @@ class GraphRegistryActor(PooledActor):
             return
         self._runs.began((news.workflow_slug, news.partition_key), news.run_id, news.pos)
         self._around.to_enqueuer(news)
-        for spec in self._made_by(news.workflow_slug):
+        for spec in self._graph.led_by(news.workflow_slug):
             if (spec.partitioning is None) == (news.partition_key is None):
                 self._tell(spec.asset_id, news)
 
@@ -317,7 +315,7 @@ class GraphRegistryActor(PooledActor):
         # The enqueuer first: an asset that wants the next run at once must find the slot free.
         self._around.to_enqueuer(news)
         unmade = {entry.asset_id for entry in news.unmade}
-        for spec in self._made_by(news.workflow_slug):
+        for spec in self._graph.led_by(news.workflow_slug):
             if spec.asset_id in unmade or (spec.partitioning is None) == (news.partition_key is None):
                 self._tell(spec.asset_id, news)
 
@@ -329,17 +327,14 @@ class GraphRegistryActor(PooledActor):
         self._runs.claimed_by((node.spec.workflow_slug, refused.partition_key), refused.active_run_id)
         self._tell(refused.asset_id, refused)
 
-    def _made_by(self, slug: str) -> Iterable[AssetSpec]:
-        workflow = self._graph.workflows.get(slug)
-        if workflow is None:
-            return ()
-        # An asset follows the runs of the workflow that leads its production, not those of others that also make it.
-        return [spec for spec in workflow.assets if self._graph.assets[spec.asset_id].spec is spec]
+    def _ask_for_pauses(self) -> None:
+        self._questions += 1
+        self._around.catalog.load_pauses(self.actor_ref)
 
     # -- the graph ---------------------------------------------------------------------------------------------------
 
     def _on_workflows_loaded(self, loaded: WorkflowsLoaded) -> None:
-        self._take_pauses(loaded.pauses, "pause changed")
+        self._pauses.take(loaded.pauses, "pause changed")
         found = {workflow.slug: workflow for workflow in loaded.workflows}
         touched: set[str] = set()
         for slug in [slug for slug in self._graph.workflows if slug not in found]:
@@ -409,57 +404,11 @@ class GraphRegistryActor(PooledActor):
     def _reconcile(self, active: tuple[ActiveRun, ...], pos: int) -> None:
         for (slug, partition_key), run_id in self._runs.lost(active, pos):
             self._on_run_ended(RunEnded(run_id, slug, partition_key, "unknown", (), 0))
-            self._assets.load([spec.asset_id for spec in self._made_by(slug) if spec.asset_id in self._assets])
+            self._assets.load([spec.asset_id for spec in self._graph.led_by(slug) if spec.asset_id in self._assets])
         self._runs.take_over(active, pos)
 
     def _tell(self, asset_id: str, message: object, *, needs_actor: bool = False) -> None:
         self._assets.tell(asset_id, message, needs_actor=needs_actor)
-
-    # -- pauses ------------------------------------------------------------------------------------------------------
-
-    def _load_pauses(self) -> None:
-        self._questions += 1
-        self._around.catalog.load_pauses(self.actor_ref)
-
-    def _take_pauses(self, pauses: Pauses, cause: str, also: Iterable[str] = ()) -> None:
-        """Replace what is paused; the assets that it concerns, and `also` these, look again.
-
-        Those that go on have the upstreams report first, as after a start: what one pause held back runs in order (L4).
-        """
-        before = self._around.pauses
-        scopes = before.scopes_changed(pauses)
-        self._around.pauses = pauses
-        self._arm_pause_end()
-        concerned = {*also, *self._concerned(scopes)}.intersection(self._assets.ids())
-        now_ms = self._around.clock.now_ms()
-        asked_again: frozenset[str] = frozenset()
-        for asset_id in sorted(concerned):
-            node = self._graph.node(asset_id)
-            if node is None or node.spec is None:
-                continue
-            awaits: frozenset[str] = frozenset()
-            held_ms = 0
-            if pauses.paused_until(asset_id, node.spec.workflow_slug, now_ms) is None:
-                awaits = self._assets.reporting(node.spec)
-                asked_again |= awaits - concerned
-                held_ms = now_ms - (before.held_since_ms(asset_id, node.spec.workflow_slug) or now_ms)
-            self._tell(asset_id, LookAgain(f"{cause}: {', '.join(sorted(scopes)) or asset_id}", awaits, held_ms))
-        self._assets.ask_again(asked_again, self._waves.last)
-
-    def _concerned(self, scopes: frozenset[str]) -> Iterable[str]:
-        if EVERYTHING in scopes:
-            return self._assets.ids()
-        found: list[str] = []
-        for kind, name in map(scope_parts, scopes):
-            found += [spec.asset_id for spec in self._made_by(name)] if kind == "workflow" else [name]
-        return found
-
-    def _arm_pause_end(self) -> None:
-        if self._pause_timer is not None:
-            self._pause_timer.cancel()
-        at_ms = self._around.pauses.next_end_ms()
-        timers = self._around.timers
-        self._pause_timer = timers.tell_at(at_ms, self.actor_ref, PauseEnded()) if at_ms is not None else None
 
 
 def _is_remade(node: AssetNode) -> bool:

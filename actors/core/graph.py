@@ -220,6 +220,12 @@ class Graph:
             if reader != slug
         }
 
+    def led_by(self, slug: str) -> list[AssetSpec]:
+        """The assets of which this workflow leads the production: they follow its runs, not those of others that also
+        make them."""
+        workflow = self.workflows.get(slug)
+        return [spec for spec in workflow.assets if self.assets[spec.asset_id].spec is spec] if workflow else []
+
     @staticmethod
     def _ids_of(workflow: WorkflowSpec) -> frozenset[str]:
         return frozenset([*(a.asset_id for a in workflow.assets), *workflow.consumed])
