@@ -178,6 +178,8 @@ class Service:
 
     def _start(self, undo: ExitStack) -> None:
         settings = self._settings
+        # Who stands by can lead at any moment, and its first runs must not wait for modules to be loaded.
+        self._engine.warm()
         if settings.metrics.port:
             host, port, trouble = settings.metrics.host, settings.metrics.port, self._catalog_watch.trouble
             metrics = start_metrics_server(host, port, self._metrics, self._role, trouble)
@@ -260,7 +262,7 @@ class Service:
                     error="it was left by a service that died",
                 )
         if not self._has_launcher_started:
-            # Who stands by needs no worker processes; who led once keeps them, with the runs that go on there.
+            # Who stands by needs no worker processes yet; who led once keeps them, with the runs that go on there.
             self._launcher.start()
             self._has_launcher_started = True
         for duty in self._new_duties():

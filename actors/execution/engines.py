@@ -36,7 +36,8 @@ class Engine:
     `is_waiting`: whether a launched run waits for room. `replace_jobs`: use these from now on. `dies_with_service`:
     whether its runs end with this process. `takes_over`: whether what another service launched, and nobody began, can
     only be begun by a launch of ours. `lease_ms`: after so long without a sign of life a run is lost. `new_duties`:
-    what else is to be done for one term, over the store of who leads.
+    what else is to be done for one term, over the store of who leads. `warm`: prepare the launcher's start, also
+    where it may never come to it; returns at once.
     """
 
     launcher: RunLauncher
@@ -46,6 +47,7 @@ class Engine:
     takes_over: bool
     lease_ms: int
     new_duties: Callable[[Store], Sequence[EngineDuty]] = lambda _: ()
+    warm: Callable[[], None] = lambda: None
 
 
 def make_engine(settings: Settings, catalog: Catalog, clock: Clock, jobs: JobRegistry) -> Engine:
@@ -76,6 +78,7 @@ def make_engine(settings: Settings, catalog: Catalog, clock: Clock, jobs: JobReg
         dies_with_service=True,
         takes_over=True,
         lease_ms=lease_ms,
+        warm=launcher.warm,
     )
 
 

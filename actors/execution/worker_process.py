@@ -13,12 +13,16 @@ from multiprocessing.connection import wait
 __all__ = ["set_up_worker"]
 
 
-def set_up_worker() -> None:
-    """The initializer of a pool's workers.
+def set_up_worker(python_path: str | None = None) -> None:
+    """The initializer of a pool's workers, and what PYTHONPATH the service has (see `forked.py`).
 
     Each worker leads a session of its own. So the terminal's Ctrl-C does not reach it, nor what its jobs
     start, and one signal to its process group kills all of that together.
     """
+    if python_path is None:
+        os.environ.pop("PYTHONPATH", None)
+    else:
+        os.environ["PYTHONPATH"] = python_path
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A handler in Python would wait for the job to come back from C code; the default ends the process.

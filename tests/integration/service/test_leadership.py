@@ -49,6 +49,12 @@ def command(service: Service, *arguments: str) -> str:
     return subprocess.run([*service.command, *arguments], capture_output=True, text=True, timeout=60, check=True).stdout
 
 
+def child_commands(pid: int) -> Iterator[str]:
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield Path(f"/proc/{child}/cmdline").read_text()
+
+
 def pid_of(service: Service) -> int:
     assert service.process is not None
     return service.process.pid
@@ -208,5 +214,7 @@ def test_a_standby_submits_nothing_and_publishes_nothing(remote: Service, ended:
     assert len(remote.runs("only")) == 3
     for peer in peers:
         assert "run submitted" not in peer.log
+        # All that it needs for runs is what worker processes are forked from.
+        assert "forkserver" in " ".join(child_commands(peer.pid))
         assert peer.terminate() == 0
     wait_leader(remote, pid_of(remote))
