@@ -9,7 +9,7 @@ from actors.catalog.store import HistoryEntry, Json, JsonObject, Produced, RunRe
 from actors.core.state import Cause, partition_name
 from actors.interfaces.dump import iso_or_none
 
-__all__ = ["MOST_DEEP", "Origin", "RunStory", "story_json", "story_lines", "tell_story"]
+__all__ = ["MOST_DEEP", "Origin", "RunStory", "story_json", "tell_story"]
 
 MOST_DEEP = 50
 MOST_RUNS = 500
@@ -144,33 +144,6 @@ def _followers(store: Store, produced: tuple[Produced, ...]) -> list[RunRecord]:
     return found[::-1]
 
 
-def story_lines(story: RunStory) -> list[str]:
-    """The story as indented lines: the run, below it its reasons, below each the run that made it, and so on."""
-    lines: list[str] = []
-    stack: list[tuple[str, int, RunStory | Origin]] = [("", 0, story)]
-    while stack:
-        word, depth, part = stack.pop()
-        indent = "  " * depth
-        if isinstance(part, Origin):
-            note = f"; {part.note}" if part.note else ""
-            at = f"  {iso_or_none(part.at_ms)}" if part.at_ms is not None else ""
-            lines.append(f"{indent}because {part.text}{at}{note}")
-            if part.run is not None:
-                stack.append(("made by ", depth + 1, part.run))
-            continue
-        seen = "  (its reasons are told elsewhere here)" if part.told_elsewhere else ""
-        lines.append(f"{indent}{word}{_run_text(part.record)}{seen}")
-        stack.extend(("", depth + 1, origin) for origin in reversed(part.origins))
-    if story.record.produced:
-        lines += ["", "it made:"]
-        lines += [f"  {partition_name(p.asset_id, p.partition_key)} v{p.version}" for p in story.record.produced]
-    else:
-        lines += ["", "it made nothing" if story.record.status.is_over else "it has made nothing yet"]
-    lines += ["from which followed:"] if story.followers else ["no run followed from it"]
-    lines += [f"  {_run_text(run)}" for run in story.followers]
-    return lines
-
-
 def story_json(story: RunStory) -> JsonObject:
     """`{run: NODE, made: [{assetId, partitionKey, version}], followedBy: [RUN]}`.
 
@@ -217,13 +190,6 @@ def _run_json(run: RunRecord) -> dict[str, Json]:
         "createdAt": iso_or_none(run.created_at_ms),
         "attempt": run.trigger.get("attempt"),
     }
-
-
-def _run_text(run: RunRecord) -> str:
-    attempt = run.trigger.get("attempt")
-    again = f", attempt {attempt}" if isinstance(attempt, int) and attempt > 1 else ""
-    name = partition_name(run.workflow_slug, run.partition_key)
-    return f"{run.run_id}  {name}  {run.status.value}{again}  {iso_or_none(run.created_at_ms)}"
 
 
 def _text(value: Json) -> str | None:

@@ -9,7 +9,8 @@ from rich.text import Text
 from actors.catalog.store import Json, JsonObject
 from actors.catalog.timestamps import parse_iso_ms
 from actors.core.state import partition_name
-from actors.interfaces.render import age_text, state_text, when_text
+from actors.interfaces.render import state_text, when_text
+from actors.interfaces.timeline import timeline_lines
 
 __all__ = ["MOST_PARTITIONS", "explanation_lines"]
 
@@ -49,15 +50,19 @@ def _partition(asset_id: str, partition: JsonObject, now_ms: int) -> Iterator[st
     made = partition.get("madeFrom")
     for upstream in _objects(made.get("upstreams") if isinstance(made, Mapping) else None):
         yield f"  from {_upstream(upstream)}"
+    yield ""
+    yield from timeline_lines(list(_moments(partition)), now_ms)
+    yield ""
     yield "  what would make it run:"
     ways = partition.get("toMakeItRun")
     for way in ways if isinstance(ways, list) else []:
         yield f"    {way}"
-    yield "  timeline:"
+
+
+def _moments(partition: JsonObject) -> Iterator[tuple[int, str]]:
     for entry in _objects(partition.get("timeline")):
-        at = entry.get("at")
-        age = f"  ({age_text(parse_iso_ms(at), now_ms)})" if isinstance(at, str) else ""
-        yield f"    {at}  {entry.get('what')}{age}"
+        if isinstance(at := entry.get("at"), str):
+            yield parse_iso_ms(at), str(entry.get("what"))
 
 
 def _upstream(upstream: JsonObject) -> str:

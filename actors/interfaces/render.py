@@ -20,6 +20,7 @@ __all__ = [
     "clock_text",
     "console",
     "duration_text",
+    "has_drawing_letters",
     "print_drawn",
     "print_json",
     "print_lines",
@@ -62,6 +63,11 @@ def console() -> Console:
     """Stdout as it is now; colours only on a terminal, and never with NO_COLOR set."""
     is_terminal = sys.stdout.isatty()
     return Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=None if is_terminal else _ENDLESS)
+
+
+def has_drawing_letters() -> bool:
+    """Whether stdout can show lines and signs beyond ASCII."""
+    return "utf" in (sys.stdout.encoding or "").lower()
 
 
 def print_json(value: Json) -> None:

@@ -15,7 +15,7 @@ from actors.catalog.store import Json, JsonObject
 from actors.catalog.timestamps import parse_iso_ms
 from actors.core.state import partition_name
 from actors.interfaces.look import objects
-from actors.interfaces.render import age_text, duration_text, state_text
+from actors.interfaces.render import age_text, duration_text, has_drawing_letters, state_text
 
 __all__ = ["SORTS", "Frame", "counter_lines", "draw_frame"]
 
@@ -233,7 +233,8 @@ def _step(step: JsonObject) -> str:
 def _bar(over: int, steps: Json) -> str:
     most = max(over, _int(steps))
     full = 6 * over // most if most else 0
-    return "█" * full + "░" * (6 - full)
+    filled, empty = ("█", "░") if has_drawing_letters() else ("#", ".")
+    return filled * full + empty * (6 - full)
 
 
 def _order(sort: str) -> Callable[[JsonObject], tuple[str | float, ...]]:

@@ -17,7 +17,8 @@ from actors.interfaces.dump import asset_json
 from actors.interfaces.errors import bad_input, refused, unknown
 from actors.interfaces.explain_asset import Facts, explain_partition
 from actors.interfaces.explain_queue import Queue
-from actors.interfaces.explain_run import story_json, story_lines, tell_story
+from actors.interfaces.explain_run import story_json, tell_story
+from actors.interfaces.explain_story import story_lines
 from actors.interfaces.explain_view import MOST_PARTITIONS, explanation_lines
 from actors.interfaces.graph_view import graph_of
 from actors.interfaces.offline import dump_assets
@@ -39,8 +40,9 @@ def explain(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say in plain words why an asset is, or is not, being made: what it was made from, what it waits for and until
-    when, and what would make it run. With --run: why a run exists, back to the first cause, and what followed from it.
+    """Say in plain words why an asset is, or is not, being made: what it waits for and until when, a timeline of what
+    was made, what has changed since and what was decided, and what would make it run. With --run: why a run exists, as
+    a tree back to the first causes, and what followed from it.
 
     Without a running service the catalog alone is asked, which knows nothing of past decisions.
 
@@ -73,7 +75,7 @@ def _explain_run(store: Store, run_id: str, *, as_json: bool) -> None:
     if as_json:
         print_json(story_json(story))
     else:
-        print_lines(story_lines(story))
+        print_lines(story_lines(story, _now_ms()))
 
 
 def explain_asset(session: Session, asset_id: str, partition_key: str | None) -> JsonObject:

@@ -9,7 +9,8 @@ from redis import Redis
 
 from actors.catalog.redis_store import RedisStore
 from actors.catalog.store import Limits, NewMaterialization, NewRun, RunStatus
-from actors.interfaces.explain_run import MOST_DEEP, story_json, story_lines, tell_story
+from actors.interfaces.explain_run import MOST_DEEP, story_json, tell_story
+from actors.interfaces.explain_story import story_lines
 from actors.setting_groups import HistorySettings
 from tests.integration.cli.conftest import Place
 
@@ -170,7 +171,7 @@ def test_a_run_is_explained_back_to_every_first_cause(store: RedisStore) -> None
 
     last = store.run("run-c")
     assert last is not None
-    lines = story_lines(tell_story(store, last))
+    lines = story_lines(tell_story(store, last), T0)
     # a is a cause of c and of b, and its own cause is told once.
     assert sum("asked for by hand (cli)" in line for line in lines) == 1
     assert sum("told elsewhere here" in line for line in lines) == 1
@@ -195,11 +196,11 @@ def test_a_long_way_and_a_circle_end(store: RedisStore) -> None:
         _ran(store, f"run-{n}", "a", _upstream_updated("a", ("a", n)) if n else {"type": "manual", "reason": "cli"})
     last = store.run(f"run-{MOST_DEEP + 4}")
     assert last is not None
-    lines = story_lines(tell_story(store, last))
+    lines = story_lines(tell_story(store, last), T0)
     assert sum("not followed further here" in line for line in lines) == 1
-    assert sum(line.lstrip().startswith("because") for line in lines) == MOST_DEEP
+    assert sum("─ because " in line for line in lines) == MOST_DEEP
     # No real run can follow from what it made itself; a catalog that says so must not be followed for ever.
     _ran(store, "run-loop", "loop", _upstream_updated("loop", ("loop", 1)))
     loop = store.run("run-loop")
     assert loop is not None
-    assert any("told elsewhere here" in line for line in story_lines(tell_story(store, loop)))
+    assert any("told elsewhere here" in line for line in story_lines(tell_story(store, loop), T0))
