@@ -153,6 +153,7 @@ class Leadership:
         self._ends_ms = 0
         self._stands = True
         self._to_release: int | None = None
+        self._is_unanswered = False
         self._told_of_count: int | None = None
         self._log = structlog.stdlib.get_logger("headwater")
         self._is_stopping = threading.Event()
@@ -217,7 +218,9 @@ class Leadership:
             if term is not None:
                 return self._renew(term)
             if stands:
-                return self._acquire()
+                wait_seconds = self._acquire()
+                self._is_unanswered = False
+                return wait_seconds
         except CatalogUnavailable as error:
             return self._after_error(str(error))
         return self._lease_ms / 1000 / _PARTS
@@ -272,6 +275,10 @@ class Leadership:
             self._expire(f"the lease could not be renewed: {error}")
         elif is_leading and not self._sole:
             return min(_POLL_SECONDS, left_ms / 1000)
+        elif not (is_leading or self._is_unanswered):
+            self._is_unanswered = True
+            text = f"this service does not lead, and cannot ask for the lead: {error}"
+            self._log.warning("leadership.unanswered", reason=error, text=text)
         return _POLL_SECONDS
 
     def _expire(self, reason: str) -> None:

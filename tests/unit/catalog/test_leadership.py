@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+import structlog
 
 from actors.catalog.leadership import Leadership
 from actors.catalog.store import CatalogUnavailable
@@ -194,6 +195,20 @@ def test_a_start_without_a_server_says_so(server: MemoryServer) -> None:
     server.is_reachable = False
     with pytest.raises(CatalogUnavailable):
         Candidate(server, "first").leadership.start()
+
+
+def test_who_cannot_ask_for_the_lead_says_so_once_for_each_outage(server: MemoryServer) -> None:
+    first, second = Candidate(server, "first"), Candidate(server, "second")
+    first.turn()
+    second.turn()
+    with structlog.testing.capture_logs() as told:
+        for _ in range(2):
+            server.is_reachable = False
+            for _ in range(3):
+                second.turn()
+            server.is_reachable = True
+            second.turn()
+    assert [line["event"] for line in told] == ["leadership.unanswered"] * 2
 
 
 def test_the_thread_takes_the_lead_and_a_stop_gives_it_up(server: MemoryServer) -> None:
