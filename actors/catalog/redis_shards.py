@@ -31,9 +31,10 @@ class RedisShards(RedisRoom):
             CatalogUnavailable: the server cannot be reached.
         """
         is_heard = True
-        for start in range(0, max(len(names), 1), _NAMES_AT_ONCE):
-            piece = list(names[start : start + _NAMES_AT_ONCE])
-            is_heard = bool(self._call("hear_of", shard=shard_argument(shard), names=piece, anew=anew and start == 0))
+        pieces = [names[start : start + _NAMES_AT_ONCE] for start in range(0, max(len(names), 1), _NAMES_AT_ONCE)]
+        for piece in pieces:
+            stage = ("whole" if piece is pieces[-1] else "begun") if anew else None
+            is_heard = bool(self._call("hear_of", shard=shard_argument(shard), names=list(piece), anew=stage))
         return is_heard
 
     def announce(self, asset_id: str, partition_key: str | None) -> None:

@@ -34,7 +34,8 @@ local before = shard_count()
 if before ~= args.shard.count then
   -- What the former shards did not hear of is read from the catalog by whoever leads from now on.
   for index = 0, before - 1 do
-    redis.call('UNLINK', key('shard', int(index), 'events'), key('shard', int(index), 'interests'))
+    local shard = key('shard', int(index))
+    redis.call('UNLINK', shard .. ':events', shard .. ':interests', shard .. ':interests:new')
   end
   for index = 0, args.shard.count - 1 do
     -- Of an earlier time when it was divided in this way.
