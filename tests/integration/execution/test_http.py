@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +29,14 @@ from actors.settings import Settings
 from tests.integration.execution.http_orchestrator import SECRET, access_to, is_signed, settings_of
 from tests.integration.execution.http_remote import Received, Remote, serving
 from tests.integration.execution.workflows import ended, eventually, submit
+from tests.unit.docs.markdown import ROOT, blocks
 from tests.unit.doubles import RecordingObserver
 
 pytestmark = pytest.mark.integration
 
 DAILY = {"assetId": "orders", "partitioning": {"type": "timeWindow", "granularity": "day"}}
 DAY = "2026-11-23"
+PAGE = ROOT / "docs" / "how-to" / "run-on-your-orchestrator.md"
 LEASE_MS = 1_000
 
 
@@ -143,7 +147,7 @@ class TestOffering:
             "callbackUrl": f"http://headwater/api/v1/runs/{order.run_id}/callback",
         }
         assert record.inputs == {"raw": 0}
-        assert not house.launcher.is_waiting(order)
+        eventually(lambda: not house.launcher.is_waiting(order), "it is not offered any more")
 
     def test_a_refusal_fails_the_run_with_what_was_said_but_no_secret(
         self, build: Build, remote: Remote, monkeypatch: pytest.MonkeyPatch
@@ -216,6 +220,33 @@ class TestOffering:
         assert record.status is RunStatus.FAILED
         assert "http://127.0.0.1:1 is not allowed; add it to execution.http.allowed_origins" in (record.error or "")
         assert remote.received == []
+
+
+def test_the_receiver_of_the_page_takes_a_run_and_calls_back(
+    build: Build, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (page,) = [block.text for block in blocks(PAGE) if block.marker == "receiver"]
+    monkeypatch.setenv("WEBHOOK_SECRET", SECRET)
+    names: dict[str, Any] = {"__name__": "receiver"}
+    exec(compile(page, str(PAGE), "exec"), names)
+    names["Receiver"].log_message = lambda *_: None
+    receiver = ThreadingHTTPServer(("127.0.0.1", 0), names["Receiver"])
+    threading.Thread(target=receiver.serve_forever, args=(0.05,), daemon=True).start()
+    url = f"http://127.0.0.1:{receiver.server_address[1]}/"
+    try:
+        # Its callback goes to a server of the test, and from there to the API.
+        house = build(url=url, callback_base_url=remote.url)
+        order = house.launched()
+        (called,) = eventually(lambda: list(remote.received), "it called back")
+        assert called.path == f"/api/v1/runs/{order.run_id}/callback"
+        told = {**called.document, "result": {"assets": [{"assetId": "orders", "dataVersion": "8f2c"}]}}
+        token = called.headers["authorization"].removeprefix("Bearer ")
+        assert house.call_back(order, token, told)["status"] == "succeeded"
+        forged = build(url=url, callback_base_url=remote.url, secret="another-secret-of-nobody")
+        assert "refused the run with status 401" in (ended(forged.store, forged.launched()).error or "")
+    finally:
+        receiver.shutdown()
+        receiver.server_close()
 
 
 class TestPolling:
