@@ -44,7 +44,7 @@ def plan_notes(plan: Plan, *, is_service_running: bool, limit: int) -> list[str]
     if not is_service_running:
         notes.append("no service is running: this is what one that starts now would do")
     if plan.lost:
-        notes.append(f"{plan.lost} active runs were left by a dead service; a start ends them as lost and retries them")
+        notes.append(f"{plan.lost} active runs are executed by nobody; a start ends them as lost and retries them")
     for run in plan.active:
         name = partition_name(run.workflow_slug, run.partition_key)
         left = _after(run.ends_at_ms - plan.begin_ms)

@@ -83,11 +83,13 @@ def make_plan(
     is_service_running: bool,
     most_runs: int,
     silent_ms: int = 0,
+    runs_go_on: bool = False,
 ) -> Plan:
     """Let the real actors go on from a snapshot of the catalog, after these events, for `horizon_ms`.
 
-    Without a running service the plan is that of one that starts now, after none has led for `silent_ms`. The
-    snapshot is not changed.
+    Without a running service the plan is that of one that starts now, after none has led for `silent_ms`; with
+    `runs_go_on` those that executed runs for the former one still do, unless they are silent. The snapshot is not
+    changed.
 
     Raises:
         NothingToExpire: there is nothing to expire in one of the events.
@@ -104,13 +106,11 @@ def make_plan(
         pos=snapshot.pos,
     )
     runs = RehearsedRuns(store, clock, snapshot.run_time, most_planned=most_runs)
-    lost = 0
-    if is_service_running:
-        for record in snapshot.runs:
-            if record.status.is_active:
-                runs.take_over(record)
-    else:
-        lost = runs.end_orphans()
+    for record in snapshot.runs:
+        goes_on = is_service_running or (runs_go_on and record.run_id not in snapshot.silent)
+        if record.status.is_active and goes_on:
+            runs.take_over(record)
+    lost = 0 if is_service_running else runs.end_orphans()
     before = runs.ends_at()
     rehearsal = Rehearsal(store, runs, clock, policies, outage_ms=0 if is_service_running else silent_ms)
     graph = _graph(snapshot)

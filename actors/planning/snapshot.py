@@ -23,6 +23,8 @@ ASSUMED_MS = 1_000
 RUNS_READ = 2_000
 SAMPLES = 20
 _TRIES = 3
+_LATER_MS = 366 * 86_400_000
+"""Runs that nobody has started yet are of no interest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,8 @@ class RunTime:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """`runs` are those that are active or queued; `histories` are of upstreams whose times of production say
-    which windows below they concern. `is_moving`: events came while it was read, each time."""
+    which windows below they concern. `is_moving`: events came while it was read, each time. `silent` are the active
+    runs whose worker has not renewed its lease."""
 
     workflows: tuple[WorkflowDefinition, ...]
     assets: Mapping[str, AssetRecord]
@@ -46,6 +49,7 @@ class Snapshot:
     is_moving: bool
     histories: Mapping[str, Sequence[HistoryEntry]] = field(default_factory=dict)
     pauses: Mapping[str, Pause] = field(default_factory=dict)
+    silent: frozenset[str] = frozenset()
 
     def run_time(self, slug: str) -> RunTime:
         return self.run_times.get(slug, RunTime())
@@ -101,6 +105,7 @@ def _read(store: Store, now_ms: int, *, is_last: bool) -> Snapshot | None:
     assets = store.read_assets(sorted({*store.asset_ids(), *named, *consumed}))
     histories = {a: store.history(a, limit=HISTORY_READ) for a in sorted(_by_production(specs))}
     pauses = store.pauses(now_ms)
+    overdue = store.overdue_runs(start_timeout_ms=_LATER_MS)
     times = run_times(store.runs(status=RunStatus.SUCCEEDED, limit=RUNS_READ))
     is_moving = store.position() != pos
     if is_moving and not is_last:
@@ -114,4 +119,5 @@ def _read(store: Store, now_ms: int, *, is_last: bool) -> Snapshot | None:
         is_moving=is_moving,
         histories=histories,
         pauses=pauses,
+        silent=frozenset(run.run_id for run in overdue.runs if run.kind == "lease"),
     )

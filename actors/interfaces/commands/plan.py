@@ -81,6 +81,7 @@ def plan(
                 is_service_running=is_service_running,
                 most_runs=limit,
                 silent_ms=silent_ms,
+                runs_go_on=settings.execution.launcher != "local",
             )
     except NothingToExpire as error:
         raise refused(str(error)) from None

@@ -38,6 +38,7 @@ def make(settings: Settings, request: PlanRequest) -> JsonObject:
         is_service_running=is_service_running,
         most_runs=request.most_runs,
         silent_ms=silent_ms,
+        runs_go_on=settings.execution.launcher != "local",
     )
     notes = plan_notes(plan, is_service_running=is_service_running, limit=request.most_runs)
     return plan_json(plan, notes, is_service_running=is_service_running)

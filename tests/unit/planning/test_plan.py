@@ -104,6 +104,24 @@ def test_without_a_service_an_active_run_is_lost_and_retried() -> None:
     assert starts(plan) == [(1, "make-b")]
 
 
+def test_without_a_service_runs_of_workers_elsewhere_go_on_unless_nobody_renews_them() -> None:
+    held = run("run-1", "make-b", RunStatus.RUNNING, started_at_ms=NOON - 2_000, inputs={"a": 1})
+    waits = run("run-2", "make-c", RunStatus.ENQUEUED)
+    gone = run("run-3", "make-d", RunStatus.RUNNING, started_at_ms=NOON - 2_000, inputs={"a": 1})
+    plan = planned(
+        [follower(f"make-{name}", name, "a") for name in "bcd"],
+        assets={"a": known()},
+        runs=[held, waits, gone],
+        run_times={"make-b": RunTime(5_000, 3)},
+        is_service_running=False,
+        runs_go_on=True,
+        silent=["run-3"],
+    )
+    assert [(a.run_id, a.ends_at_ms - NOON) for a in plan.active] == [("run-1", 3_000), ("run-2", 1_000)]
+    assert plan.lost == 1
+    assert [slug for _, slug in starts(plan)] == ["make-d"]
+
+
 def test_a_run_asked_for_by_hand_goes_too() -> None:
     plan = planned([definition("make-a", "a")], runs=[run("run-1", "make-a", RunStatus.QUEUED)])
     (start,) = plan.starts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from actors.catalog.definitions import WorkflowDefinition
@@ -54,9 +54,16 @@ def planned(
     most_runs: int = 500,
     pauses: Mapping[str, Pause] | None = None,
     silent_ms: int = 0,
+    runs_go_on: bool = False,
+    silent: Iterable[str] = (),
 ) -> Plan:
     return make_plan(
-        Snapshot(tuple(workflows), assets or {}, tuple(runs), run_times or {}, 7, is_moving=False, pauses=pauses or {}),
+        Snapshot(
+            *(tuple(workflows), assets or {}, tuple(runs), run_times or {}, 7),
+            is_moving=False,
+            pauses=pauses or {},
+            silent=frozenset(silent),
+        ),
         Policies(
             Defaults(BackoffPolicy(base_ms=1_000, jitter=False), FailureBudget(failures=3)),
             capacity or Capacity(10),
@@ -68,6 +75,7 @@ def planned(
         is_service_running=is_service_running,
         most_runs=most_runs,
         silent_ms=silent_ms,
+        runs_go_on=runs_go_on,
     )
 
 
