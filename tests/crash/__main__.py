@@ -9,7 +9,7 @@ import signal
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -17,6 +17,7 @@ from typing import get_args
 from tests.crash.campaign import Campaign, Options, Report
 from tests.crash.faults import Fault
 from tests.crash.house import Launcher
+from tests.crash.sharded import ShardedCampaign
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--without", action="append", default=[], choices=[fault.name for fault in Fault], help="never this fault"
     )
+    parser.add_argument(
+        "--shards", type=int, metavar="N", help="services of so many shards, with standbys; the count changes by one"
+    )
     parser.add_argument("--keep", action="store_true", help="keep logs and events also where all was well")
     parser.add_argument("--json", action="store_true", help="tell the result as JSON; progress goes to stderr")
     options = parser.parse_args(arguments)
@@ -44,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="headwater-crash-"))
     tell = partial(print, file=sys.stderr if options.json else sys.stdout, flush=True)
     tell(f"seed {seed}, in {folder}")
+    if options.shards:
+        return _play_shards(options, folder, seed, tell)
     wanted = Options(
         options.rounds,
         seed,
@@ -60,6 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell(f"seed {seed}, in round {campaign.report.rounds + 1}: it went no further; what there is is in {folder}")
         raise
     print(json.dumps(as_json(report), indent=2) if options.json else as_text(report))
+    return 1 if report.broken else 0
+
+
+def _play_shards(options: argparse.Namespace, folder: Path, seed: int, tell: Callable[[str], None]) -> int:
+    report = ShardedCampaign(
+        folder, shards=options.shards, rounds=options.rounds, seed=seed, per_second=options.per_second, tell=tell
+    ).run()
+    print(json.dumps(report.as_json(), indent=2))
     return 1 if report.broken else 0
 
 

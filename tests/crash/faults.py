@@ -21,7 +21,7 @@ from tests.crash.lease_watch import LeaseWatch
 from tests.crash.processes import Process
 from tests.integration.service.driver import now_ms
 
-__all__ = ["Fault", "Injected", "draw", "inject"]
+__all__ = ["Fault", "Injected", "draw", "inject", "strike"]
 
 _LONGEST_DOWN_SECONDS: Final = 1.0
 _LONGEST_STALL_SECONDS: Final = 1.0
@@ -106,15 +106,15 @@ def inject(fault: Fault, house: House, watch: LeaseWatch, chance: random.Random)
         case Fault.FLUSH_SCRIPTS:
             is_done = _flush_scripts(house)
         case Fault.KILL_STANDBY | Fault.RESTART_STANDBY:
-            is_done = bool(left) and _strike(fault, left[0])
+            is_done = bool(left) and strike(fault, left[0])
         case Fault.KILL_CELERY | Fault.HANG_CELERY | Fault.CUT_CELERY | Fault.RESTART_CELERY:
             workers = [each for each in house.workers if each.is_able]
-            is_done = bool(workers) and _strike(fault, chance.choice(workers))
+            is_done = bool(workers) and strike(fault, chance.choice(workers))
         case Fault.KILL_JOB_PROCESS:
             executing = [each for each in house.workers or house.services if each.is_able]
             is_done = any(_kill_job_process(each, chance) for each in chance.sample(executing, len(executing)))
         case _:
-            is_done = leader is not None and _strike(fault, leader)
+            is_done = leader is not None and strike(fault, leader)
     return injected if is_done else None
 
 
@@ -126,7 +126,7 @@ def _leader(house: House) -> Process | None:
     return None
 
 
-def _strike(fault: Fault, process: Process) -> bool:
+def strike(fault: Fault, process: Process) -> bool:
     match fault:
         case Fault.KILL_LEADER | Fault.KILL_STANDBY | Fault.KILL_CELERY:
             process.kill()

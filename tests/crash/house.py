@@ -19,15 +19,15 @@ from tests.crash.server import DurableServer
 from tests.integration.service.driver import Service, eventually
 from tests.integration.service.peers import leader_pid, living_pids
 
-__all__ = ["BUDGET", "LEASE_SECONDS", "House", "Launcher"]
+__all__ = ["BUDGET", "JOBS", "LEASE_SECONDS", "SETTINGS", "House", "Launcher"]
 
 Launcher = Literal["local", "celery"]
 
 LEASE_SECONDS: Final = 1.5
 BUDGET: Final = 50
 _PATIENCE_SECONDS: Final = 0.3
-_JOBS: Final = Path(__file__).parent / "jobs"
-_SETTINGS: Final[dict[str, dict[str, object]]] = {
+JOBS: Final = Path(__file__).parent / "jobs"
+SETTINGS: Final[dict[str, dict[str, object]]] = {
     "redis": {"socket_timeout_seconds": 2.0},
     "leadership": {"lease_seconds": LEASE_SECONDS},
     "workers": {"processes": 3},
@@ -49,8 +49,8 @@ class House:
         self.folder = folder
         self.server = DurableServer(folder / "server")
         self.service = Service(folder, redis_url=self.server.url)
-        self.service.configure(**_SETTINGS, execution={"launcher": launcher})
-        shutil.copytree(_JOBS, self.service.jobs_dir, dirs_exist_ok=True)
+        self.service.configure(**SETTINGS, execution={"launcher": launcher})
+        shutil.copytree(JOBS, self.service.jobs_dir, dirs_exist_ok=True)
         self.service.write(*definitions())
         self.services: list[Process] = []
         self.workers: list[Process] = []

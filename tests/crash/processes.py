@@ -16,13 +16,13 @@ from tests.crash.line import Line
 from tests.integration.service.driver import DEADLINE_SECONDS, Service, eventually
 from tests.integration.service.peers import Peer
 
-__all__ = ["Process", "begin_service", "begin_worker"]
+__all__ = ["Process", "Started", "begin_service", "begin_worker"]
 
 _CONCURRENCY: Final = 3
 
 
 class Started(Protocol):
-    """What `Peer` and `_Worker` have in common."""
+    """What `Peer`, `_Worker` and `ShardProcess` have in common."""
 
     process: subprocess.Popen[bytes]
 

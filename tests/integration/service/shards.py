@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -62,15 +63,15 @@ class ShardProcess:
     def log(self) -> str:
         return self.log_file.read_text()
 
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
     def kill(self) -> None:
-        self.process.kill()
+        self.send(signal.SIGKILL)
         self.process.wait(DEADLINE_SECONDS)
 
-    def ask_to_stop(self) -> None:
-        self.process.terminate()
-
     def stop(self) -> None:
-        self.ask_to_stop()
+        self.send(signal.SIGTERM)
         code = self.process.wait(DEADLINE_SECONDS)
         assert code == 0, f"{self.log_file.name} ended with code {code}:\n{self.log}"
 
