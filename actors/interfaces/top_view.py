@@ -13,21 +13,31 @@ from rich.text import Text
 
 from actors.catalog.store import Json, JsonObject
 from actors.catalog.timestamps import parse_iso_ms
+from actors.core.decide import Reason
 from actors.core.state import partition_name
 from actors.interfaces.look import objects
 from actors.interfaces.render import age_text, duration_text, has_drawing_letters, state_text
 
-__all__ = ["SORTS", "Frame", "counter_lines", "draw_frame"]
+__all__ = ["SORTS", "Frame", "comes_text", "counter_lines", "draw_frame"]
 
 SORTS: Final = ("age", "name", "steps")
 """By what the runs in flight may be sorted: the oldest first, by workflow, or the least advanced first."""
 
-_HEAD_LINES: Final = 7
+_HEAD_LINES: Final = 6
 _LINES_OF_A_SECTION: Final = 3
 _GAP: Final = 2
 _CUT_FIRST: Final = ("ERROR", "GOING ON")
 """Where a narrow screen cuts first: the other columns say which row it is."""
 _LEAST_WIDTH: Final = 12
+_COMES: Final[Mapping[str, str]] = {
+    "expires": "it expires",
+    Reason.BACKOFF: "its backoff ends",
+    Reason.SUSPENDED: "its cool-off ends",
+    Reason.PAUSED: "the pause ends",
+    Reason.QUIET_HOURS: "its quiet hours end",
+    Reason.DEBOUNCE: "its debounce ends",
+    Reason.UPSTREAM_PENDING: "it waits no more for upstreams",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,11 @@ class _Section:
 def draw_frame(told: JsonObject, frame: Frame) -> RenderableType:
     """The document of `Looker.look`, drawn."""
     sections = [section for section in _sections(told, frame) if section.rows]
-    parts: list[RenderableType] = list(counter_lines(told, frame.now_ms))
+    counters = counter_lines(told, frame.now_ms)
+    if frame.width is not None:
+        for line in counters:
+            line.truncate(frame.width, overflow="ellipsis")
+    parts: list[RenderableType] = [*counters]
     rooms = _rooms([len(section.rows) for section in sections], frame.height)
     for section, room in zip(sections, rooms, strict=True):
         if room:
@@ -188,7 +202,7 @@ def _sections(told: JsonObject, frame: Frame) -> list[_Section]:
         _Section(
             "NEXT",
             ("ASSET", "WHAT", "WHEN"),
-            [(_name(each, "assetId"), _what(each), _when(each.get("at"), now_ms) or "") for each in coming],
+            [(_name(each, "assetId"), comes_text(each), _when(each.get("at"), now_ms) or "") for each in coming],
             len(coming),
         ),
         _Section(
@@ -281,9 +295,10 @@ def _rooms(wants: Sequence[int], height: int | None) -> list[int]:
     return rooms
 
 
-def _what(each: JsonObject) -> Text:
+def comes_text(each: JsonObject) -> str:
+    """What comes next of an asset partition: it expires, or a wait ends."""
     what = str(each.get("what"))
-    return state_text(what) if what == "expires" else Text.assemble("end of ", state_text(what))
+    return _COMES.get(what, f"it waited until then: {what}")
 
 
 def _name(row: JsonObject, name: str) -> str:

@@ -14,7 +14,7 @@ from actors.interfaces.dump import iso_or_none
 from actors.interfaces.look import Looker, objects, service_json
 from actors.interfaces.render import age_text, print_json, print_lines
 from actors.interfaces.session import ConfigOption, JsonOption, open_session
-from actors.interfaces.top_view import counter_lines
+from actors.interfaces.top_view import comes_text, counter_lines
 
 __all__ = ["service_json", "status"]
 
@@ -78,9 +78,7 @@ def _overview_lines(overview: JsonObject, now_ms: int) -> list[str]:
 
 
 def _comes(each: JsonObject, now_ms: int) -> str:
-    what = str(each.get("what"))
-    told = what if what == "expires" else f"end of {what}"
-    return f"{told} {age_text(parse_iso_ms(str(each.get('at'))), now_ms)}"
+    return f"{comes_text(each)} {age_text(parse_iso_ms(str(each.get('at'))), now_ms)}"
 
 
 def _name(each: JsonObject) -> str:
