@@ -97,10 +97,12 @@ def test_what_is_told_after_the_end_counts_as_well(filled: House) -> None:
 
 
 @pytest.mark.parametrize("end", ["FAIL", "ABORT"])
-def test_a_run_that_failed_has_made_nothing(filled: House, end: str) -> None:
+def test_a_run_that_failed_has_made_nothing(filled: House, client: Redis, prefix: str, end: str) -> None:
     post(filled, event("START", output("orders.extra")))
     assert post(filled, event(end, output())) == {"runId": RUN, "state": "dropped", "produced": [], "ignored": []}
     post(filled, event("RUNNING", output("orders.extra")))
+    (kept,) = client.scan_iter(f"{prefix}:lineage:*")
+    assert client.hgetall(kept) == {"state": "dropped"}
     # Its next attempt completes, and tells what it made.
     post(filled, event("COMPLETE", output()))
     post(filled, event(end, output("orders.late")))
