@@ -56,11 +56,12 @@ class Rectangle:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Text from (x, y) on, which is the left end of the line it stands on."""
+    """Text from (x, y) on, which is the left end of the line it stands on, over this width."""
 
     x: float
     y: float
     text: str
+    width: float
     height: int
     colour: str
     is_bold: bool = False
@@ -100,8 +101,9 @@ def picture_of(drawing: Drawing, states: Mapping[str, AssetState], measure: Meas
         spec, state = drawing.assets[asset_id], states[asset_id]
         moved = Box(box.x + _MARGIN, box.y + _MARGIN, box.width, box.height)
         rectangles.append(_rectangle(moved, state, is_round=spec is not None and spec.auto is not None))
-        words.append(Words(moved.x + _PADDING, moved.y + 18, asset_id, TALL, _INK, is_bold=True))
-        words.append(Words(moved.x + _PADDING, moved.y + 33, below[asset_id], SMALL, COLOURS[state].line))
+        left, text = moved.x + _PADDING, below[asset_id]
+        words.append(Words(left, moved.y + 18, asset_id, measure(asset_id, TALL), TALL, _INK, is_bold=True))
+        words.append(Words(left, moved.y + 33, text, measure(text, SMALL), SMALL, COLOURS[state].line))
     top = layout.height + 2 * _MARGIN
     width = max(layout.width, 640.0)
     legend.put_states(Counter(states[asset_id] for asset_id in drawing.assets), top, width)
@@ -170,11 +172,12 @@ class _Legend:
 
     def _place(self, text: str, sign_width: float, width: float) -> Point:
         """Room for a sign, with its text beside it: the sign's upper left corner."""
-        taken = sign_width + 8 + self._measure(text, SMALL) + 22
+        width_of_text = self._measure(text, SMALL)
+        taken = sign_width + 8 + width_of_text + 22
         if self._x > _MARGIN and self._x + taken > width + _MARGIN:
             self._x, self.bottom = _MARGIN, self.bottom + _LEGEND_ROW
         x, y = self._x, self.bottom - 14
-        self.words.append(Words(x + sign_width + 8, self.bottom - 4, text, SMALL, _INK))
+        self.words.append(Words(x + sign_width + 8, self.bottom - 4, text, width_of_text, SMALL, _INK))
         self._x += taken
         return x, y
 

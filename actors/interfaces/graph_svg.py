@@ -19,7 +19,7 @@ def _lines(picture: Picture) -> Iterator[str]:
     width, height = f"{picture.width:.0f}", f"{picture.height:.0f}"
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        'font-family="Helvetica, Arial, sans-serif">'
+        'font-family="Helvetica, Arial, DejaVu Sans, sans-serif">'
     )
     yield '<rect width="100%" height="100%" fill="#ffffff"/>'
     for curve in picture.curves:
@@ -52,7 +52,8 @@ def _rectangle(rectangle: Rectangle) -> str:
 
 def _words(words: Words) -> str:
     weight = ' font-weight="bold"' if words.is_bold else ""
+    # Whatever letters the viewer has, they are made to fit.
     return (
-        f'<text x="{words.x:.1f}" y="{words.y:.1f}" font-size="{words.height}"{weight} fill="{words.colour}">'
-        f"{escape(words.text)}</text>"
+        f'<text x="{words.x:.1f}" y="{words.y:.1f}" font-size="{words.height}"{weight} fill="{words.colour}" '
+        f'textLength="{words.width:.1f}" lengthAdjust="spacingAndGlyphs">{escape(words.text)}</text>'
     )
