@@ -277,6 +277,55 @@ class TestDelivery:
         assert launcher.is_waiting(order), "nobody can tell"
         assert [run.status for run in stage.store.active_runs()] == [RunStatus.ENQUEUED]
 
+    def test_a_run_that_never_got_to_the_broker_is_put_there_once_when_it_is_back(self, stage: CeleryStage) -> None:
+        broker = MovingQueues(stage.queues)
+        launcher = CeleryLauncher(
+            stage.store, broker, queue="headwater", queues={}, lease_ms=LEASE_MS, runs_outlive=True
+        )
+        launcher.start()
+        broker.is_away = True
+        order = submit(stage.store, workflow(step("tell", "echo")))
+        launcher.launch(order)
+        observer = RecordingObserver()
+        reaper = Reaper(
+            stage.store,
+            launcher,
+            SystemClock(),
+            observer,
+            is_waiting=launcher.is_waiting,
+            lease_ms=LEASE_MS,
+            start_timeout_ms=0,
+        )
+        for _ in range(3):
+            reaper.look()
+        broker.is_away = False
+        assert stage.queues.length("headwater") == 0
+        for _ in range(3):
+            reaper.look()
+            assert stage.queues.length("headwater") == 1
+        assert observer.calls == [], "it is the first launch, and no second"
+
+
+class MovingQueues:
+    """The real broker, which can be reached or not."""
+
+    is_away = False
+
+    def __init__(self, queues: CeleryQueues) -> None:
+        self._queues = queues
+
+    def put(self, run_id: str, *, queue: str, step: int) -> None:
+        self._look()
+        self._queues.put(run_id, queue=queue, step=step)
+
+    def length(self, queue: str) -> int:
+        self._look()
+        return self._queues.length(queue)
+
+    def _look(self) -> None:
+        if self.is_away:
+            raise BrokerUnavailable("it is away")
+
 
 class TestRouting:
     def test_a_pool_s_runs_are_taken_by_the_workers_of_its_queue(
