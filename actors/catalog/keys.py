@@ -7,7 +7,8 @@
 `P:parameters:SLUG`    hash     partition → parameters that a user gave for it (JSON)
 `P:asset:ID`           hash     `made:K`, `failed:K`, `dismissed:K`, `expired:K` → JSON; K is the partition or ''
 `P:history:ID`         list     the latest materializations, newest first
-`P:seen:SHA1`          string   what an outsider's dedupe key was recorded as; expires
+`P:seen:SHA1`          string   what an outsider's dedupe key was recorded as, or that a resumption or a dead letter was seen;
+                                expires
 `P:run:ID`             hash     one run
 `P:steps:ID`           hash     `step:S` → JSON, `rank:S` → its place
 `P:produced:ID`        hash     step, asset, partition → what the run recorded
@@ -19,6 +20,8 @@
 `P:unstarted`          zset     enqueued runs, by when their start began to be waited for (the server's clock)
 `P:leases`             zset     running runs, by the end of their worker's lease (the server's clock)
 `P:active`             set      active runs; `P:active:workflow:SLUG` and `P:active:pool:NAME` are subsets
+`P:lineage`            zset     runs that something else executes (SHA1 of their ids), by when they are forgotten
+`P:lineage:SHA1`       hash     what OpenLineage events told of one: `state`, `out:DATASET`, `window`, `atMs`; expires
 `P:events`             stream   what happened
 `P:dead-letters`       stream   entries of `P:events` that could not be read
 `P:audit`              stream   one entry for each auto-triggered run
@@ -55,7 +58,7 @@ _TAKEN: Final = frozenset(
     [
         *("workflows", "workflow-sources", "parameters", "counters", "asset", "history", "seen", "pauses"),
         *("run", "steps", "produced", "runs", "queued", "ended", "claims", "active"),
-        *("unstarted", "leases"),
+        *("unstarted", "leases", "lineage"),
         *("schema-version", "schema-lock", "restoring"),
         *("leader", "led", "last-led", "services", "service", "control"),
         *("layout", "shard", "held-back"),
