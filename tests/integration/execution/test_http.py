@@ -326,6 +326,20 @@ class TestPolling:
         assert remote.of("PATCH")[0].document == {"state": "failed"}
         assert house.store.read_assets(["orders"])["orders"].failures == {}
 
+    def test_one_that_does_not_stop_a_run_loses_it(self, house: House, remote: Remote) -> None:
+        order = self.start(house, remote, {"state": "running"})
+        answer = remote.answer
+        remote.answer = lambda got: (500, {}) if got.method == "PATCH" else answer(got)
+        poller, reaper = house.poller(), house.reaper()
+        poller.start()
+        reaper.start()
+        assert house.launcher.cancel(order.run_id)
+        record = ended(house.store, order)
+        poller.stop()
+        reaper.stop()
+        assert record.status is RunStatus.CANCELED
+        assert "did not answer any more" in (record.error or "")
+
     def test_an_answer_without_the_id_is_a_refusal(self, house: House, remote: Remote) -> None:
         """As GraphQL answers with an error in a 200."""
         remote.answer = lambda _: (200, {"errors": ["no such job"]})
