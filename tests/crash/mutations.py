@@ -88,8 +88,8 @@ MUTATIONS: Final = (
         (
             Edit(
                 "actors/execution/reaper.py",
-                "            elif watched_ms >= self._lease_ms:\n",
-                "            elif watched_ms < 0:\n",
+                "            elif silent_since_ms is not None and run.seen_at_ms <= silent_since_ms:\n",
+                "            elif False:\n",
             ),
         ),
     ),
@@ -98,8 +98,8 @@ MUTATIONS: Final = (
         (
             Edit(
                 "actors/execution/reaper.py",
-                '            if run.kind == "start":\n                self._start_late(run)\n',
-                '            if run.kind == "start":\n                pass\n',
+                "                    self._start_late(run, waited_since_ms)\n",
+                "                    pass\n",
             ),
         ),
     ),
