@@ -29,6 +29,7 @@ _GAP: Final = 2
 _CUT_FIRST: Final = ("ERROR", "GOING ON")
 """Where a narrow screen cuts first: the other columns say which row it is."""
 _LEAST_WIDTH: Final = 12
+_MOST_ERROR: Final = 100
 _COMES: Final[Mapping[str, str]] = {
     "expires": "it expires",
     Reason.BACKOFF: "its backoff ends",
@@ -213,7 +214,7 @@ def _sections(told: JsonObject, frame: Frame) -> list[_Section]:
                     _name(run, "workflowSlug"),
                     _when(run.get("at"), now_ms) or "",
                     state_text(str(run.get("outcome"))),
-                    str(run.get("error") or "").partition("\n")[0],
+                    str(run.get("error") or "").partition("\n")[0][:_MOST_ERROR],
                     str(run.get("runId")),
                 )
                 for run in failed
