@@ -158,7 +158,7 @@ class ExecutionSettings(Group):
         if self.launcher != "http":
             return self
         if not http.url:
-            raise ValueError("http.url is missing: where runs are started by POST; see docs on running elsewhere")
+            raise ValueError("http.url is missing: where runs are started; see docs/how-to/run-on-your-orchestrator.md")
         if not http.callback_base_url and not http.poll.url:
             raise ValueError(
                 "no run could ever end: set http.callback_base_url (where this service's API can be reached), "

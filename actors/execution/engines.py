@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import structlog
+
 from actors.catalog.access import Catalog
 from actors.catalog.store import Store
 from actors.execution.celery_launcher import CeleryLauncher
@@ -19,6 +21,7 @@ from actors.settings import Settings, SettingsError
 __all__ = ["Engine", "EngineDuty", "make_engine"]
 
 _MOST_RUNS: Final = 100_000
+_log: Final = structlog.stdlib.get_logger("headwater")
 
 
 class EngineDuty(Protocol):
@@ -123,6 +126,12 @@ def _http(settings: Settings, catalog: Catalog, clock: Clock) -> Engine:
         raise SettingsError(str(error)) from None
     except OSError as error:
         raise SettingsError(f"execution.http.ca_file: {http.ca_file} cannot be used: {error}") from None
+    if http.callback_base_url and not settings.http.port:
+        _log.warning(
+            "callbacks.not_served",
+            text="execution.http.callback_base_url is set, and this service does not serve the HTTP API ([http] port): "
+            "callbacks have to reach another one",
+        )
     calls = RemoteCalls(http, client, clock)
     launcher = HttpLauncher(catalog.store, calls, http, clock=clock)
     return Engine(
@@ -132,7 +141,7 @@ def _http(settings: Settings, catalog: Catalog, clock: Clock) -> Engine:
         dies_with_service=False,
         takes_over=True,
         lease_ms=int(http.lease_seconds * 1_000),
-        new_duties=lambda store: [Poller(store, calls, http, clock)],
+        new_duties=lambda store: [Poller(store, calls, http, clock, owns=settings.shard.to_shard().owns)],
     )
 
 

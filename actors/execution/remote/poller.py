@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -55,12 +56,25 @@ class _Followed:
 
 
 class Poller:
-    """One thread that looks for runs that go on, and `[execution.http] connections` that poll."""
+    """One thread that looks for runs that go on, and `[execution.http] connections` that poll.
 
-    def __init__(self, store: Store, calls: RemoteCalls, http: HttpExecutionSettings, clock: Clock) -> None:
+    Args:
+        owns: of which workflows the runs are polled here, by their slugs.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        calls: RemoteCalls,
+        http: HttpExecutionSettings,
+        clock: Clock,
+        *,
+        owns: Callable[[str], bool] = lambda _slug: True,
+    ) -> None:
         self._store = store
         self._calls = calls
         self._http = http
+        self._owns = owns
         self._runs = RemoteRuns.of(store, clock, http)
         self._work = DelayedWork(http.connections, name="http-poller")
         self._pause_seconds = min(_LONGEST_PAUSE_SECONDS, http.poll.interval_seconds)
@@ -91,7 +105,8 @@ class Poller:
             self._stopping.wait(self._pause_seconds)
 
     def _look(self) -> None:
-        going = {run.run_id: run for run in self._store.active_runs() if run.status is RunStatus.RUNNING}
+        running = [run for run in self._store.active_runs() if run.status is RunStatus.RUNNING]
+        going = {run.run_id: run for run in running if self._owns(run.workflow_slug)}
         with self._lock:
             self._known &= going.keys()
             new = going.keys() - self._known
