@@ -7,7 +7,7 @@
 `P:parameters:SLUG`    hash     partition → parameters that a user gave for it (JSON)
 `P:asset:ID`           hash     `made:K`, `failed:K`, `dismissed:K`, `expired:K` → JSON; K is the partition or ''
 `P:history:ID`         list     the latest materializations, newest first
-`P:seen:SHA1`          string   what an outsider's dedupe key was recorded as, or that a resumption or a dead letter was seen;
+`P:seen:SHA1`          string   what an outsider's dedupe key was recorded as; that a resumption or dead letter came;
                                 expires
 `P:run:ID`             hash     one run
 `P:steps:ID`           hash     `step:S` → JSON, `rank:S` → its place
