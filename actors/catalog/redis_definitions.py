@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import structlog
 
+from actors.catalog.connection import server_errors
 from actors.catalog.definitions import DefinitionInvalid, WorkflowDefinition, load_canonical
 from actors.catalog.events import WorkflowUpdated
 from actors.catalog.redis_root import RedisRoom
@@ -18,7 +20,17 @@ __all__ = ["RedisDefinitions"]
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """All definitions of one moment, with the source and hash of each at that moment."""
+
+    sources: dict[str, str] = field(default_factory=dict)
+    definitions: tuple[WorkflowDefinition, ...] = ()
+
+
 class RedisDefinitions(RedisRoom):
+    _listed = _Listed()
+
     def put_workflow(self, definition: WorkflowDefinition, *, source: Source, content_hash: str) -> PutResult:
         result: PutResult = self._call(
             "put_workflow",
@@ -37,7 +49,23 @@ class RedisDefinitions(RedisRoom):
         return None if text is None else self._parse(slug, text)
 
     def workflows(self) -> list[WorkflowDefinition]:
-        kept: dict[str, str] = self._read("HGETALL", self._keys.workflows)
+        """Those that were read last, the very same objects, as long as no source or hash says otherwise: these are a
+        tenth of the texts, and are asked for again and again."""
+        count, sources = self._read_each([("HLEN", self._keys.workflows), ("HGETALL", self._keys.workflow_sources)])
+        listed = self._listed
+        if len(sources) == count and listed.sources == sources:
+            return list(listed.definitions)
+        # Of one moment: the texts of a later one would stay under the hashes of an earlier one.
+        with server_errors(self._server), self._client.pipeline(transaction=True) as pipe:
+            pipe.hgetall(self._keys.workflows)
+            pipe.hgetall(self._keys.workflow_sources)
+            kept, sources = pipe.execute()
+        found = self._definitions(kept)
+        # In one step, because several threads read.
+        self._listed = _Listed(sources, tuple(found))
+        return found
+
+    def _definitions(self, kept: dict[str, str]) -> list[WorkflowDefinition]:
         for slug in self._parsed.keys() - kept.keys():
             self._parsed.pop(slug, None)
         found = []

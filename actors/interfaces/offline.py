@@ -28,7 +28,9 @@ def dump_assets(
     specs = {asset_id: node.spec if (node := graph.node(asset_id)) else None for asset_id in asset_ids}
     upstreams = {upstream for spec in specs.values() if spec is not None for upstream in spec.considered}
     records = store.read_assets(sorted({*asset_ids, *upstreams}))
-    active = store.active_runs()
+    active: dict[str, list[ActiveRun]] = {}
+    for run in store.active_runs():
+        active.setdefault(run.workflow_slug, []).append(run)
     pauses = Pauses(store.pauses(now_ms))
     held = {
         asset_id: pauses.paused_until(asset_id, spec.workflow_slug if spec is not None else None, now_ms)
@@ -42,7 +44,9 @@ def dump_assets(
             is_loaded=False,
             partitions=tuple(
                 _partition(spec, state, defaults, now_ms, held[asset_id])
-                for state in _states(asset_id, spec, graph, records, active, now_ms)
+                for state in _states(
+                    asset_id, spec, graph, records, active.get(spec.workflow_slug, ()) if spec else (), now_ms
+                )
             ),
             pause=held[asset_id],
         )
@@ -58,6 +62,7 @@ def _states(
     active: Sequence[ActiveRun],
     now_ms: int,
 ) -> list[PartitionState]:
+    """`active` are the runs of its workflow."""
     record = records[asset_id]
     if spec is None:
         return [PartitionState(key, made=made) for key, made in record.latest.items()]
@@ -71,7 +76,6 @@ def _states(
             # A run of the whole workflow makes the one partition of an asset that has none.
             run.partition_key if spec.partitioning is not None else None: run.run_id
             for run in active
-            if run.workflow_slug == spec.workflow_slug
         },
         now_ms=now_ms,
     )

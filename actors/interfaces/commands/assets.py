@@ -14,6 +14,7 @@ from actors.core.state import partition_name
 from actors.interfaces.dump import iso_or_none
 from actors.interfaces.errors import check_text, refused, unknown
 from actors.interfaces.graph_view import graph_of
+from actors.interfaces.known_graph import known_graph
 from actors.interfaces.records import history_json
 from actors.interfaces.render import print_json, print_table, when_text
 from actors.interfaces.session import ConfigOption, JsonOption, LimitOption, PartitionOption, note, open_session
@@ -152,7 +153,7 @@ def check_known(store: Store, asset_id: str) -> None:
     Raises:
         CommandError: there is no such asset; the text names those that come near.
     """
-    graph, _ = graph_of(store.workflows())
+    graph = known_graph(store)
     if graph.node(asset_id) is None:
         known = {*graph.assets, *store.asset_ids()}
         if asset_id not in known:

@@ -20,7 +20,7 @@ from actors.interfaces.explain_queue import Queue
 from actors.interfaces.explain_run import story_json, tell_story
 from actors.interfaces.explain_story import story_lines
 from actors.interfaces.explain_view import MOST_PARTITIONS, explanation_lines
-from actors.interfaces.graph_view import graph_of
+from actors.interfaces.known_graph import known_graph
 from actors.interfaces.offline import dump_assets
 from actors.interfaces.render import print_json, print_lines
 from actors.interfaces.session import ConfigOption, JsonOption, PartitionOption, Session, note, open_session
@@ -82,7 +82,7 @@ def explain_asset(session: Session, asset_id: str, partition_key: str | None) ->
     """`{assetId, workflowSlug, live, partitions: [...]}`; the partitions in the form of `explain_partition`."""
     store, settings = session.catalog.store, session.settings
     check_known(store, asset_id)
-    graph, _ = graph_of(store.workflows())
+    graph = known_graph(store)
     node = graph.node(asset_id)
     spec = node.spec if node is not None else None
     defaults = settings.defaults()

@@ -17,7 +17,6 @@ from actors.core.state import partition_name
 from actors.interfaces.commands.explain import explain_asset
 from actors.interfaces.dump import asset_json, iso_or_none
 from actors.interfaces.errors import CommandError
-from actors.interfaces.graph_view import graph_of
 from actors.interfaces.http.access import Access, ServiceAccess, now_ms
 from actors.interfaces.http.answers import Cursor, Limit, answer, new_router, require_asset, tells
 from actors.interfaces.http.bodies import AssetPath, OfPartition, body_of, takes
@@ -34,6 +33,7 @@ from actors.interfaces.http.schemas import (
     Staled,
     State,
 )
+from actors.interfaces.known_graph import known_graph
 from actors.interfaces.offline import dump_assets
 from actors.interfaces.records import history_json
 
@@ -65,7 +65,7 @@ def list_assets(
 ) -> JSONResponse:
     """How assets stand by what the catalog knows. A page may be short, or empty, although `nextCursor` goes on."""
     store = access.store
-    graph, _ = graph_of(store.workflows())
+    graph = known_graph(store)
     names = sorted(
         name
         for name in {*graph.assets, *store.asset_ids()}
@@ -137,7 +137,7 @@ def mark_stale(access: Access, asset_id: AssetPath, body: OfPartitionBody) -> JS
     """Declare the latest version expired, so that it is made again if it opted in."""
     store, key = access.store, body.partition_key
     require_asset(store, asset_id)
-    graph, _ = graph_of(store.workflows())
+    graph = known_graph(store)
     check_partition(graph, asset_id, key)
     version, expired = expire_latest(store, asset_id, key, now_ms())
     return answer({"assetId": asset_id, "partitionKey": key, "version": version, "expired": expired})
@@ -148,7 +148,7 @@ def asset(access: Access, asset_id: AssetPath, partition: Partition = None) -> J
     """What its actor knows: state, versions, what it waits for, failures, decisions. Of one that nobody here makes,
     what the catalog knows."""
     require_asset(access.store, asset_id)
-    graph, _ = graph_of(access.store.workflows())
+    graph = known_graph(access.store)
     node = graph.node(asset_id)
     is_live = node is not None and node.spec is not None
     found = _from_actor(access, asset_id) if is_live else _from_catalog(access, asset_id)
@@ -199,7 +199,7 @@ def _from_actor(access: ServiceAccess, asset_id: str) -> JsonObject:
 
 
 def _from_catalog(access: ServiceAccess, asset_id: str) -> JsonObject:
-    graph, _ = graph_of(access.store.workflows())
+    graph = known_graph(access.store)
     (dump,) = dump_assets(access.store, graph, [asset_id], access.defaults, now_ms())
     return asset_json(dump)
 

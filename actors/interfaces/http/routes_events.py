@@ -12,7 +12,6 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from actors.catalog.store import Json
-from actors.interfaces.graph_view import graph_of
 from actors.interfaces.http.access import Access, ServiceAccess, now_ms
 from actors.interfaces.http.answers import answer, new_router
 from actors.interfaces.http.bodies import raw_body
@@ -20,6 +19,7 @@ from actors.interfaces.http.cloudevents import BATCHED, STRUCTURED, read_events,
 from actors.interfaces.http.decisions import DecisionFeed, Listener
 from actors.interfaces.http.problems import Kind, Refused
 from actors.interfaces.http.run_schemas import EventTaken
+from actors.interfaces.known_graph import known_graph
 
 __all__ = ["router"]
 
@@ -78,7 +78,7 @@ def events(request: Request, access: Access, body: RawBody) -> JSONResponse:
     itself (`[outgoing.cloudevents] source`) is not recorded again. A batch is checked as a whole first,
     and recorded one after the other; when that is cut short, send it again.
     """
-    graph, _ = graph_of(access.store.workflows())
+    graph = known_graph(access.store)
     found = read_events(request.headers, body, graph, now_ms())
     own_source = access.settings().outgoing.cloudevents.source
     told: list[Json] = [record_event(access.store, taken, graph, own_source=own_source) for taken in found]

@@ -9,7 +9,7 @@ from fastapi import Depends
 from fastapi.responses import JSONResponse
 
 from actors.core.graph import Graph
-from actors.interfaces.graph_view import draw, graph_json, graph_of
+from actors.interfaces.graph_view import draw, graph_json
 from actors.interfaces.http.access import Access, now_ms
 from actors.interfaces.http.answers import answer, new_router, tells
 from actors.interfaces.http.auth import LOOKS
@@ -17,6 +17,7 @@ from actors.interfaces.http.bodies import PlanPost, body_of, takes
 from actors.interfaces.http.plan_process import PlanRequest
 from actors.interfaces.http.routes_assets import check_partition
 from actors.interfaces.http.run_schemas import GraphOut, PlanOut
+from actors.interfaces.known_graph import known_graph
 from actors.planning.plan import Event
 
 __all__ = ["router"]
@@ -42,7 +43,7 @@ def graph(access: Access) -> JSONResponse:
 def plan(access: Access, body: PlanBody) -> JSONResponse:
     """Which runs would follow. Nothing is changed: the service's own decisions are made on a clock of their own, over a
     copy of the catalog in memory, in a process of its own. One plan is made at a time."""
-    known, _ = graph_of(access.store.workflows())
+    known = known_graph(access.store)
     request = PlanRequest(tuple(_events(body, known)), now_ms(), int(body.minutes * _MINUTE_MS), body.limit)
     return answer(access.planner.plan(access.settings(), request))
 

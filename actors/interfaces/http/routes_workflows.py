@@ -37,6 +37,7 @@ from actors.interfaces.http.run_schemas import (
     WorkflowDetail,
     WorkflowOut,
 )
+from actors.interfaces.known_graph import known_graph
 from actors.interfaces.offline import dump_assets
 from actors.interfaces.records import run_json
 from actors.messages import AssetDump
@@ -189,7 +190,7 @@ def auto_materialize(access: Access, slug: SlugPath, limit: Limit = 10) -> JSONR
     """Its claims, what waits after failures, what expires next, and its latest automatic runs, by the catalog."""
     store = access.store
     definition = require_workflow(store, slug)
-    graph, _ = graph_of(store.workflows())
+    graph = known_graph(store)
     opted_in = [asset.asset_id for asset in definition.to_spec().assets if asset.auto is not None]
     at_ms = now_ms()
     dumps = dump_assets(store, graph, opted_in, access.defaults, at_ms)
