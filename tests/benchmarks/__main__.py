@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks NAME [--json] [--scale X] [--million]`: run one, or `all`, each in a process."""
+"""`python -m tests.benchmarks NAME [--json] [--scale X]`: run one, or `all`, each in a process; `-h` tells the rest."""
 
 from __future__ import annotations
 
@@ -51,12 +51,18 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--scale", type=float, default=1.0, help="multiply the sizes (default 1)")
     parser.add_argument("--million", action="store_true", help="memory: start a million assets too")
+    parser.add_argument("--assets", type=int, metavar="N", help="scaling: of so many (default 1, 10 and 100 million)")
+    parser.add_argument("--shards", type=int, metavar="N", help="scaling: in so many (default: as many as are needed)")
+    parser.add_argument(
+        "--events-per-second", type=float, metavar="R", help="scaling: so many (default: one for each asset and day)"
+    )
     chosen = parser.parse_args()
     if chosen.name == "all":
         results = {name: run_apart(name, chosen.scale) for name in benchmarks}
         output = json.dumps(results) if chosen.json else as_table(results)
     else:
-        result = benchmarks[chosen.name].run(Options(scale=chosen.scale, million=chosen.million))
+        options = Options(chosen.scale, chosen.million, chosen.assets, chosen.shards, chosen.events_per_second)
+        result = benchmarks[chosen.name].run(options)
         output = json.dumps(result) if chosen.json else as_table({chosen.name: result})
     sys.stdout.write(output + "\n")
 

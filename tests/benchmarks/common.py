@@ -30,6 +30,12 @@ class Options:
     """Multiplies the sizes; below 1 for a quick look, and for the tests of the benchmarks."""
     million: bool = False
     """Also run the part of `memory` that starts a million actors."""
+    assets: int | None = None
+    """Of the model `scaling`: how many; a few sizes if it is not said."""
+    shards: int | None = None
+    """Of the model `scaling`: how many; as many as are needed if it is not said."""
+    events_per_second: float | None = None
+    """Of the model `scaling`: how many; one for each asset and day if it is not said."""
 
     def scaled(self, size: int) -> int:
         """`size` times the scale, at least 1."""

@@ -172,7 +172,7 @@ class Division:
         """One round: as many events, until as many runs are claimed."""
         active = Keys(self.prefix).active
         before = self.client.scard(active)
-        cpu, server_cpu = self.cpu_seconds(), _server_cpu_seconds(self.client)
+        cpu, server_cpu = self.cpu_seconds(), server_cpu_seconds(self.client)
         with stopwatch() as watch:
             first, last = self.appended, self.appended + events - 1
             data = event_data("@source@", "@key@")
@@ -182,7 +182,7 @@ class Division:
         self.copies += int(copies)
         self.per_second.append(events / watch.seconds)
         self.cpu_us.append(1e6 * (self.cpu_seconds() - cpu) / events)
-        self.server_cpu_us.append(1e6 * (_server_cpu_seconds(self.client) - server_cpu) / events)
+        self.server_cpu_us.append(1e6 * (server_cpu_seconds(self.client) - server_cpu) / events)
 
     def cpu_seconds(self) -> float:
         return sum(float(each["cpuSeconds"]) for each in self.usage())
@@ -193,7 +193,7 @@ def _pipe(pipe: IO[str] | None) -> IO[str]:
     return pipe
 
 
-def _server_cpu_seconds(client: Redis) -> float:
+def server_cpu_seconds(client: Redis) -> float:
     told: Any = client.info("cpu")
     return float(told["used_cpu_user"]) + float(told["used_cpu_sys"])
 
