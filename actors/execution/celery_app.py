@@ -25,6 +25,7 @@ from urllib.parse import quote, unquote, urlsplit
 import structlog
 from celery import Celery, signals
 from celery.concurrency.thread import TaskPool
+from celery.worker import state
 from kombu import Exchange, Queue
 from kombu.asynchronous import set_event_loop
 from kombu.exceptions import OperationalError
@@ -159,7 +160,7 @@ def _serve(runs: _Runs, queues: Sequence[str], concurrency: int | None) -> int:
     class Threads(TaskPool):  # type: ignore[misc]
         def on_stop(self) -> None:
             # One that is begun again need not wait for the runs of the former.
-            self.executor.shutdown(wait=runs.is_ending.is_set(), cancel_futures=True)
+            self.executor.shutdown(wait=_was_asked_to_end(worker), cancel_futures=True)
 
     set_event_loop(None)
     worker = runs.make_app().Worker(
@@ -172,7 +173,14 @@ def _serve(runs: _Runs, queues: Sequence[str], concurrency: int | None) -> int:
         quiet=True,
     )
     worker.start()
+    if _was_asked_to_end(worker):
+        runs.is_ending.set()
     return int(worker.exitcode or 0)
+
+
+def _was_asked_to_end(worker: Any) -> bool:
+    """By a signal, or by Celery's remote control."""
+    return worker.exitcode == 0 or state.should_stop is not None or state.should_terminate is not None
 
 
 def __getattr__(name: str) -> Any:
@@ -193,7 +201,7 @@ def _process_app() -> Any:
 class _Runs:
     """What executes the runs, for as long as Celery's signals say; with `outlives_celery` until `stop`.
 
-    `is_ending` is set when a signal asked for the end.
+    `is_ending` is set when somebody asked for the end.
     """
 
     def __init__(self, settings: Settings, catalog: Catalog, *, outlives_celery: bool = False) -> None:
