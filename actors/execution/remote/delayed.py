@@ -63,10 +63,7 @@ class DelayedWork:
                 if self._heap:
                     wait = self._heap[0][0] - time.monotonic()
                     if wait <= 0:
-                        work = heapq.heappop(self._heap)[2]
-                        # The others may all be waiting for nothing in particular.
-                        self._changed.notify()
-                        return work
+                        return heapq.heappop(self._heap)[2]
                     self._changed.wait(wait)
                 else:
                     self._changed.wait()
