@@ -8,6 +8,7 @@ import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -38,6 +39,11 @@ def test_an_update_from_outside_starts_a_run_and_every_command_tells_of_it(place
         assert "making orders.daily" in step["stdoutTail"]
         text = place.ok("run", run["runId"]).out
         assert "    making orders.daily" in text.splitlines()
+        for followed in ((), ("--follow", "--step", "make")):
+            logs = place.ok("logs", run["runId"], *followed)
+            assert "make | making orders.daily" in logs.out.splitlines()
+            assert logs.err == f"note: run {run['runId']} ended as succeeded\n"
+        assert "there is no step 'mak'; did you mean 'make'?" in place.run("logs", run["runId"], "--step", "mak").err
 
         (audited,) = place.ok("audit", "--json").json
         assert audited["runId"] == run["runId"]
@@ -90,6 +96,12 @@ def test_a_run_that_goes_on_is_canceled(place: Place) -> None:
         place.until(lambda run: run["status"] == "running", "run", run_id)
         active = place.until(lambda status: status["active"], "status")["active"]
         assert [run["runId"] for run in active] == [run_id]
+        told = place.until(lambda told: told["active"] and told["active"][0]["goingOn"], "top")
+        (holding,) = told["active"]
+        assert (holding["stepsOver"], holding["steps"], holding["goingOn"][0]["stepId"]) == (0, 1, "hold")
+        assert (told["activeCount"], told["leader"]["pid"], told["overview"]["slots"]["processes"]) == (1, ANY, 2)
+        place.until(lambda told: told["stream"]["behind"] == 0, "top")
+        assert "IN FLIGHT  1" in place.ok("top", "--once").out.splitlines()
         assert run_id in place.ok("cancel", run_id).out
         place.until(lambda run: run["status"] == "canceled", "run", run_id)
         assert place.run("cancel", run_id).code == 1
@@ -108,6 +120,11 @@ def test_a_suspended_asset_goes_on_after_resume(place: Place) -> None:
         assert place.ok("resume", "fortune", "--json").json["cleared"] == 1
         place.until(lambda runs: len(runs) == 2 and _over(runs), "runs", "--workflow", "failing")
         place.until(is_suspended, "debug", "fortune")
+        status = place.ok("status", "--json").json["overview"]
+        assert (status["stale"], status["waiting"]) == (1, {"suspended": 1})
+        assert [(each["assetId"], each["failures"]) for each in status["failing"]] == [("fortune", 1)]
+        assert [run["workflowSlug"] for run in status["failedRuns"]] == ["failing", "failing"]
+        assert "fortune  (failing; kept fresh)  suspended" in place.ok("graph").out
     assert any(e["event"] == "suspended" and e["level"] == "warning" for e in place.events())
 
 

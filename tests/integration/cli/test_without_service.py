@@ -86,6 +86,10 @@ def test_the_graph_is_drawn_in_every_form(filled: Place) -> None:
     assert "orders.raw  (made outside)\n   -> orders.daily  (daily; kept fresh)" in filled.ok("graph").out
     assert filled.ok("graph", "--format", "mermaid").out.startswith("flowchart LR")
     assert filled.ok("graph", "--format", "dot").out.startswith("digraph assets {")
+    for name, begins in (("graph.svg", b"<svg"), ("graph.png", b"\x89PNG"), ("graph.txt", b"luck")):
+        file = filled.folder / name
+        assert str(file) in filled.ok("graph", "--around", "fortune", "--output", file).err
+        assert file.read_bytes().startswith(begins)
     drawn = filled.ok("graph", "--format", "json").json
     assert {"upstream": "orders.raw", "assetId": "orders.daily", "kind": "triggers"} in drawn["edges"]
 
@@ -265,3 +269,9 @@ def test_a_data_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     answer = place.run("runs")
     assert answer.code == 1
     assert answer.err.startswith(f"error: {tmp_path / 'data'} cannot be used")
+
+
+def test_top_says_that_there_is_no_service(filled: Place) -> None:
+    answer = filled.run("top")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.startswith("error: no service is running on ")
