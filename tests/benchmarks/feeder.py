@@ -1,7 +1,8 @@
 """Appends productions to the stream at an even pace, from a process of its own: `python -m tests.benchmarks.feeder`.
 
-Arguments: URL, stream, first number, how many, how many sources, events per second. Prints a JSON list of when each was
-about to be appended, monotonic nanoseconds, which all processes of a Linux machine share.
+Arguments: URL, stream, first number, how many, how many sources, events per second, and how many partitions the
+events of each source have in turn (without it each event has one of its own). Prints a JSON list of when each was about
+to be appended, monotonic nanoseconds, which all processes of a Linux machine share.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from redis import Redis
 from tests.benchmarks.graphs import event_data
 
 
-def main(url: str, stream: str, first: int, count: int, sources: int, per_second: float) -> None:
+def main(url: str, stream: str, first: int, count: int, sources: int, per_second: float, keys: int) -> None:
     client = Redis.from_url(url)
     client.ping()
     appended_ns: list[int] = []
@@ -24,7 +25,7 @@ def main(url: str, stream: str, first: int, count: int, sources: int, per_second
         pause = began + (number - first) / per_second - time.monotonic()
         if pause > 0:
             time.sleep(pause)
-        data = event_data(f"s{number % sources}", f"k{number}")
+        data = event_data(f"s{number % sources}", f"k{number % keys if keys else number}")
         version = str(number + 1)
         appended_ns.append(time.monotonic_ns())
         client.xadd(
@@ -35,4 +36,6 @@ def main(url: str, stream: str, first: int, count: int, sources: int, per_second
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]), float(sys.argv[6]))
+    url, stream, *numbers = sys.argv[1:]
+    first, count, sources, per_second, *keys = map(int, numbers)
+    main(url, stream, first, count, sources, per_second, *keys or (0,))

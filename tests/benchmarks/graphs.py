@@ -78,7 +78,9 @@ def fill_catalog(client: Redis, prefix: str, shape: GraphShape, *, made_at_ms: i
     keys = Keys(prefix)
     with client.pipeline(transaction=False) as pipe:
         for count, definition in enumerate(shape.definitions(), 1):
-            pipe.hset(keys.workflows, definition["slug"], json.dumps(definition, sort_keys=True, separators=(",", ":")))
+            slug = definition["slug"]
+            pipe.hset(keys.workflows, slug, json.dumps(definition, sort_keys=True, separators=(",", ":")))
+            pipe.hset(keys.workflow_sources, slug, json.dumps({"source": "command", "hash": f"hash of {slug}"}))
             if made_at_ms is not None:
                 for step in definition["steps"]:
                     asset_id = step["produces"][0]["assetId"]

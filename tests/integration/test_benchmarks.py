@@ -10,6 +10,7 @@ PROMISED = {
     "route": {"ratio", "service_per_second", "bare_per_second"},
     "flat": {"ratio", "idle_cpu_percent_of_a_core"},
     "latency": {"p50_ms_200", "p99_ms_200", "max_ms_200", "p50_ms_1000", "p99_ms_1000", "max_ms_1000"},
+    "api": {"assets", "calls", "events", "p50_ms", "p99_ms", "p99_ms_at_rest", "cpu_ms_asset", "p99_ms_explain"},
     "start": {"start_seconds", "stop_seconds", "dump_ms", "event_to_run_ms", "threads_after_start"},
 }
 
