@@ -67,8 +67,9 @@ class LineageRuns(RedisRoom):
     ) -> MergedRun:
         """Add what one event tells; what is known then. Merging an event again changes nothing.
 
-        A run that was complete stays complete, and outputs that are told later count as well. One that failed (`dropped`)
-        has no outputs, unless it completes after all. The nominal time and the time of completion that were told first count; of versions the last.
+        A run that was complete stays complete, and outputs that are told later count as well. One that failed
+        (`dropped`) has no outputs, unless it completes after all. The nominal time and the time of completion that were
+        told first count; of versions the last.
 
         Raises:
             LineageFull: with this event it would have too many outputs; nothing was changed.
