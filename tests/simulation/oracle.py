@@ -95,7 +95,7 @@ class Oracle:
             store.pass_over(asset_id, dismissals)  # it is refused
             self.wrote(f"what is passed over of {asset_id}", term)
         asset = self._declared.assets[asset_id]
-        records = self._store.read_assets([asset_id, *asset.upstreams])
+        records = self._store.read_assets(list(self._declared.assets))
         if (why := self.holds.objection(records, asset, dismissals, self.trace)) is not None:
             raise LawBroken(f"L9: {why}")
         store.pass_over(asset_id, dismissals)

@@ -86,10 +86,11 @@ class Holds:
         return self._was_long_outage or any(self._highest_ms - since_ms >= self._long_ms for since_ms in began)
 
     def _windows(self, records: Records, asset: Asset) -> set[str | None]:
-        """Those that were made, or that a change of an upstream concerns."""
+        """Those that were made, or that a change of an upstream concerns, be it one that is still to be made again."""
         found = {key for key in records[asset.asset_id].latest if is_key_of(asset, key)}
         for upstream in asset.considered:
             up = self._declared.assets[upstream]
-            for up_key, made in records[upstream].latest.items():
-                found |= concerned(up, up_key, made.produced_at_ms, asset, ())
+            made_at = {key: made.produced_at_ms for key, made in records[upstream].latest.items()}
+            for up_key in {*made_at, *self._windows(records, up)}:
+                found |= concerned(up, up_key, made_at.get(up_key, self._clock.now_ms()), asset, ())
         return found
