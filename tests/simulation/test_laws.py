@@ -27,18 +27,19 @@ ONCE_BROKEN = (
     (3, 323),
     (3, 718),
     (3, 762),
+    (4, 1_328),
 )
 """Generations and seeds that found defects: a slot that leaked, marks of one wave told apart, a want withdrawn by one
 that had been replaced, a run by hand left over from a removed workflow; a want that waited for a slot until it was
 quiet (two), marks of upstreams that were followed no more (two), a want taken for the duplicate of a run that
 was over; a window that waited for upstream partitions which were made before it came into being, a longest delay that
-counted from an update that had been read."""
+counted from an update that had been read; a shard that answered what it re-makes before it had read what is paused."""
 
 
 @pytest.mark.parametrize("first", range(0, 200, 20))
 def test_every_law_holds(first: int) -> None:
-    # Seeds of the second generation are played twice as fast, and play what the third does but for what came with it.
-    generation = 3 - first // 20 % 2
+    # In turn: the fourth plays what the third does, in shards; the second what is neither, at twice the speed.
+    generation = (4, 3, 2)[first // 20 % 3]
     for seed in range(first, first + 20):
         failure = play(seed, generation)
         again = f"python -m tests.simulation --seed {seed} --generation {generation}"
@@ -62,7 +63,7 @@ def test_former_scenarios_are_frozen() -> None:
     for generation, seed in ONCE_BROKEN:
         scenario = make_scenario(seed, generation)
         told.append("\n".join([*map(str, scenario.workflows), *map(str, scenario.actions)]))
-    assert hashlib.sha256("\n".join(told).encode()).hexdigest()[:16] == "e28d9f518a0ad642"
+    assert hashlib.sha256("\n".join(told).encode()).hexdigest()[:16] == "14318fd96a853935"
 
 
 def test_the_mutations_still_fit_the_code() -> None:

@@ -48,7 +48,8 @@ def test_an_outage_is_told_by_metric_and_log_and_not_for_each_try(
     assert len(guarded.logged("catalog down")) == 1
     server.start()
     guarded.wait_told_up()
-    assert guarded.page("/readyz") == (200, '{"role": "leader"}\n')
+    # The server is another than before to it, so its actors may begin anew.
+    eventually(lambda: guarded.page("/readyz") == (200, '{"role": "leader"}\n'), "it leads", 15)
     guarded.wait_runs("end", RunStatus.SUCCEEDED, 2)
     assert_laws(guarded)
     assert guarded.metric("headwater_catalog_up") == 1

@@ -268,4 +268,3 @@ def test_a_killed_leader_of_one_shard_is_followed_by_its_standby_and_the_other_g
     assert service.latest(here).materialization.inputs == {"raw.here": 3}
     inputs = service.latest(there).materialization.inputs
     assert inputs == {"raw.there": 1, here: service.latest(here).materialization.version}
-    assert succeeded(service, there) == 2, "it waited for what was under way in the other shard"

@@ -57,6 +57,9 @@ def test_json_and_yaml(block: Block) -> None:
         check_by_client(value)
     elif "expiresAt" in value:
         parse_entry({b"type": b"asset.expired", b"data": block.text.encode()})
+    elif "apiVersion" in value:
+        # What is given to Kubernetes: that it reads the variables of the settings is all that is ours.
+        assert "HEADWATER_" in block.text
     else:
         # A line of the log, or a trigger: what the service writes.
         assert value.keys() & {"event", "reason"}

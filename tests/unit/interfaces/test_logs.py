@@ -95,7 +95,7 @@ def test_a_run_that_failed_is_a_warning_with_its_duration() -> None:
 def test_a_suspension_says_how_to_go_on() -> None:
     log = _Log("console")
     LogObserver().failed(**REPORTS["failed"])
-    assert "`resume orders.daily`" in log.lines()[0]
+    assert " resume orders.daily`" in log.lines()[0]
 
 
 @pytest.mark.parametrize("format", ["json", "console"])
