@@ -45,35 +45,35 @@ GIB: Final = 2**30
 class Measured:
     """On two cores, CPython 3.11, Valkey on a Unix socket with its log on disk. See docs/explanation/scaling.md."""
 
-    actor_bytes: float = 3_115
-    """`memory`: bytes_per_asset."""
-    node_bytes: float = 1_408
+    actor_bytes: float = 9_300
+    """`start`: resident_mib for each asset, less node_bytes. Of the actor alone it is a third (`memory`)."""
+    node_bytes: float = 1_411
     """`constants`: node_bytes."""
-    process_bytes: float = 75 * 2**20
-    """`shards`: resident memory of a service with a small graph."""
-    node_cpu_us: float = 122
+    process_bytes: float = 80 * 2**20
+    """`shards --scale 0.1`: resident memory of a service with a small graph."""
+    node_cpu_us: float = 85
     """`constants`: node_cpu_us."""
-    actor_start_cpu_us: float = 80
+    actor_start_cpu_us: float = 54
     """`start`: start_cpu_seconds for each asset, less node_cpu_us."""
-    run_cpu_us: float = 350
-    """`shards`: cpu_us_per_event of one process: the event and its run."""
-    hear_cpu_us: float = 80
-    """`shards`: what a copy of an event costs the process that hears of it."""
-    script_us: tuple[tuple[int, float], ...] = ((1, 400), (2, 450), (8, 500), (64, 800))
+    run_cpu_us: float = 409
+    """`shards`: clusters_1_cpu_us_per_event, the event and its run."""
+    hear_cpu_us: float = 115
+    """`shards`: what a copy costs who hears of it: CPU of two shards less that of one, for each copy beyond the first."""
+    script_us: tuple[tuple[int, float], ...] = ((1, 590), (2, 554), (8, 664), (64, 929))
     """`constants`: submit, start, record and finish together, by the number of shards, with one copy."""
-    copy_us: float = 3
+    copy_us: float = 12
     """`constants`: copy_us."""
-    server_asset_bytes: float = 900
+    server_asset_bytes: float = 722
     """`constants`: server_bytes_per_asset."""
-    definition_bytes: float = 330
-    """Of an asset's part of its definition, as the graphs of these benchmarks have it."""
+    definition_bytes: float = 306
+    """Of an asset's part of its definition, as the graph of `start` has it."""
     event_bytes: float = 235
     """`constants`: server_bytes_per_event."""
-    interest_bytes: float = 66
+    interest_bytes: float = 55
     """`constants`: server_bytes_per_interest."""
     stream_entries: int = 100_000
     """The setting `streams.events_max_length`, for the log and for the stream of each shard."""
-    quiet_ms: float = 2.0
+    quiet_ms: float = 1.6
     """`latency`: the median at 200 a second, less the work in it: waking up, sockets, batches."""
 
     def scripts_us(self, shards: int) -> float:
