@@ -45,9 +45,11 @@ GIB: Final = 2**30
 class Measured:
     """On two cores, CPython 3.11, Valkey on a Unix socket with its log on disk. See docs/explanation/scaling.md."""
 
-    actor_bytes: float = 9_300
-    """`start`: resident_mib for each asset, less node_bytes. Of the actor alone it is a third (`memory`)."""
-    node_bytes: float = 1_411
+    actor_bytes: float = 3_990
+    """`start`: resident_mib for each asset, less the two below."""
+    parsed_bytes: float = 5_375
+    """`constants`: parsed_bytes, the definition as the store keeps it."""
+    node_bytes: float = 1_302
     """`constants`: node_bytes."""
     process_bytes: float = 80 * 2**20
     """`shards --scale 0.1`: resident memory of a service with a small graph."""
@@ -58,7 +60,7 @@ class Measured:
     run_cpu_us: float = 409
     """`shards`: clusters_1_cpu_us_per_event, the event and its run."""
     hear_cpu_us: float = 115
-    """`shards`: what a copy costs who hears of it: CPU of two shards less that of one, for each copy beyond the first."""
+    """`shards`: CPU of two shards less that of one, for each copy beyond the first: what it costs who hears of it."""
     script_us: tuple[tuple[int, float], ...] = ((1, 590), (2, 554), (8, 664), (64, 929))
     """`constants`: submit, start, record and finish together, by the number of shards, with one copy."""
     copy_us: float = 12
@@ -121,10 +123,12 @@ def _hearers(followed: Sequence[int | None], shards: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a division takes; `busy` is a share of one core. CPU is that of a graph of clusters."""
+    """What a division takes; `busy` is a share of one core, in a graph of clusters. `graph_gib` is the part of
+    `process_gib` that is the same however many shards there are."""
 
     shards: int
     copies: Heard
+    graph_gib: float
     process_gib: float
     process_busy: float
     server_gib: float
@@ -146,14 +150,15 @@ def need(assets: int, shards: int, per_second: float, of: Measured = MEASURED) -
     """What so many assets take in so many shards at so many events per second."""
     copies = heard(max(1, assets // 10), shards)
     kept = assets / shards
-    process = of.process_bytes + assets * of.node_bytes + kept * of.actor_bytes
+    graph = of.process_bytes + assets * (of.node_bytes + of.parsed_bytes)
     cpu_us = of.run_cpu_us + (copies.clusters - 1) * of.hear_cpu_us
     streams = (1 + (shards if shards > 1 else 0)) * of.stream_entries * of.event_bytes
     interests = assets * copies.random * of.interest_bytes if shards > 1 else 0
     return Need(
         shards=shards,
         copies=copies,
-        process_gib=process / GIB,
+        graph_gib=graph / GIB,
+        process_gib=(graph + kept * of.actor_bytes) / GIB,
         process_busy=per_second * cpu_us / shards / 1e6,
         server_gib=(assets * (of.server_asset_bytes + of.definition_bytes) + streams + interests) / GIB,
         server_busy=per_second * server_us(shards, copies.clusters, of) / 1e6,
@@ -213,6 +218,7 @@ def told(assets: int, options: Options) -> Result:
         "events_per_second": per_second,
         "shards": found.shards,
         "process_gib": found.process_gib,
+        "process_gib_of_the_whole_graph": found.graph_gib,
         "process_cpu_percent": 100 * found.process_busy,
         "server_gib": found.server_gib,
         "server_cpu_percent": 100 * found.server_busy,
