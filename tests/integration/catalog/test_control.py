@@ -199,10 +199,16 @@ def test_a_late_answer_is_a_timeout_and_a_late_request_is_dropped(
 
 
 def test_a_slow_request_does_not_stop_the_heart(client: Redis, prefix: str, asking: ControlClient) -> None:
-    leave = threading.Event()
-    with serving(client, prefix, lambda op, args: leave.wait(30)):
+    begun, leave = threading.Event(), threading.Event()
+
+    def handle(_op: str, _args: JsonObject) -> Json:
+        begun.set()
+        return leave.wait(30)
+
+    with serving(client, prefix, handle):
         caller = threading.Thread(target=lambda: asking.ask("slow", {}, timeout_seconds=30))
         caller.start()
+        assert begun.wait(30)
         client.delete(f"{prefix}:service:one")
         eventually(asking.is_service_running, what="the next heartbeat")
         leave.set()

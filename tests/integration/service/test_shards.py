@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.parametrize("server_kind", SERVER_KINDS[-1:], indirect=True, scope="session"),
 ]
 
-LEASE_SECONDS = 2.0
+LEASE_SECONDS = 1.0
 LATE_SECONDS = 6.0
 """What a busy machine may add to a takeover."""
 TOKEN = "operator-token-0123456789"
@@ -164,16 +164,15 @@ def test_commands_are_answered_whichever_shard_keeps_what_they_are_about(two: Sh
     for slug in (held, free):
         service.emit(f"raw.{slug}")
     service.wait_runs(free, RunStatus.SUCCEEDED)
-    lines = ("status --json", f"debug {held} --json", f"debug {free} --json", f"explain {held} --json", "runs --json")
-    *told, unknown = commands(service, *lines, "debug nobody-makes-this")
-    status, *debugged, explained, runs = [json.loads(each.stdout) for each in told]
+    told, explained, unknown = commands(service, "status --json", f"explain {held} --json", "debug nobody-makes-this")
+    status = json.loads(told.stdout)
     assert [run["runId"] for run in status["active"]] == [run_id]
     assert status["overview"]["slots"]["maxRuns"] == 2
-    assert [each["assetId"] for each in debugged] == [held, free]
-    assert explained["live"]
-    assert {run["workflowSlug"] for run in runs if run["status"] == "running"} == {held}
+    assert json.loads(explained.stdout)["live"]
     assert unknown.returncode != 0
     assert "nobody-makes-this" in unknown.stderr
+    assert service.partition(held)["state"] == "in-flight"
+    assert service.partition(free)["state"] == "fresh"
     assert service.catalog.control.ask("cancel", {"runId": run_id}, timeout_seconds=20)
     service.wait_runs(held, RunStatus.CANCELED)
     service.release(held)
