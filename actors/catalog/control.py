@@ -197,7 +197,9 @@ class ControlServer:
         try:
             return dump({"ok": True, "result": self._handler(op, args)})
         except Exception as error:
-            self._log.warning("control.failed", op=op, exc_info=True)
+            # That another shard keeps the asset or executes the run is nothing to look into.
+            if self._shard.is_whole or op not in FIRST_ANSWER or not isinstance(error, LookupError):
+                self._log.warning("control.failed", op=op, exc_info=True)
             return dump({"ok": False, "error": str(error) or type(error).__name__})
 
 

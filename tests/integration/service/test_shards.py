@@ -46,7 +46,9 @@ def http_port() -> int:
 def started(server_url: str, http_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shards]:
     """Two shards; the second one serves the HTTP API."""
     with closing(Service(tmp_path_factory.mktemp("shards"), redis_url=server_url)) as service:
-        service.configure(leadership={"lease_seconds": LEASE_SECONDS}, concurrency={"max_runs": 2})
+        service.configure(
+            leadership={"lease_seconds": LEASE_SECONDS}, concurrency={"max_runs": 2}, runs={"lease_seconds": 2.0}
+        )
         shards = Shards(service)
         try:
             shards.begin(Shard(0, 2))
