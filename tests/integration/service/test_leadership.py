@@ -122,7 +122,8 @@ def test_a_leader_that_hangs_is_replaced_and_comes_back_as_a_standby(remote: Ser
     remote.emit("raw")
     remote.wait_runs("only", RunStatus.SUCCEEDED, 5)
     remote.wait_idle()
-    assert len(remote.runs("only")) == 5
+    # The last it was told to start before it hung may be lost besides; it was made again.
+    assert len(remote.runs("only", RunStatus.SUCCEEDED)) == 5
 
 
 def test_a_leader_that_stops_makes_way_at_once_and_ends_its_runs_in_peace(remote: Service, ended: ExitStack) -> None:

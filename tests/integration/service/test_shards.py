@@ -6,7 +6,7 @@ import json
 import socket
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import httpx
 import pytest
@@ -16,7 +16,7 @@ from actors.catalog.store import RunStatus
 from actors.core.shards import Shard
 from tests.integration.conftest import SERVER_KINDS
 from tests.integration.service.conftest import closing
-from tests.integration.service.driver import Service, eventually, most_at_once, now_ms
+from tests.integration.service.driver import Call, Service, eventually, most_at_once, now_ms
 from tests.integration.service.shards import Shards, slug_in
 from tests.integration.service.workflows import produce, workflow
 
@@ -231,14 +231,14 @@ def test_L8_limits_hold_for_all_shards_together_and_a_freed_slot_is_used_by_any(
     before = len(service.calls)
     service.emit("raw.limited")
     eventually(lambda: service.waiting() == 4, "two run, and four wait")
-    (one, other) = (call.workflow for call in service.calls[before:] if call.what == "begun")
+    begun = eventually(lambda: _two_begun(service.calls[before:]), "the jobs of both have begun")
     for slug in slugs:
         service.release(slug)
     for slug in slugs:
         service.wait_runs(slug, RunStatus.SUCCEEDED)
     two.wait_idle()
     assert most_at_once(service.calls[before:]) == 2
-    assert {one, other} <= set(slugs)
+    assert begun <= set(slugs)
     # The end of a run is told to a shard that keeps another workflow, because that was refused.
     ends = [
         (index, json.loads(entry["data"])["workflowSlug"])
@@ -249,6 +249,11 @@ def test_L8_limits_hold_for_all_shards_together_and_a_freed_slot_is_used_by_any(
     foreign = [slug for index, slug in ends if slug in slugs and not Shard(index, 2).owns(slug)]
     assert foreign
     assert not service.catalog.client.exists(f"{service.keys.prefix}:held-back")
+
+
+def _two_begun(calls: Sequence[Call]) -> set[str] | None:
+    found = {call.workflow for call in calls if call.what == "begun"}
+    return found if len(found) == 2 else None
 
 
 def test_a_killed_leader_of_one_shard_is_followed_by_its_standby_and_the_other_goes_on(two: Shards) -> None:
