@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from queue import SimpleQueue
-from types import FrameType
 from typing import Final
 
 import structlog
@@ -15,6 +13,7 @@ from actors.catalog.access import open_catalog
 from actors.catalog.directory import DirectoryUnreadable
 from actors.catalog.store import CatalogUnavailable
 from actors.interfaces.logs import configure_logging
+from actors.orders import Orders
 from actors.service import Service
 from actors.settings import Settings, SettingsError, load_settings
 
@@ -36,14 +35,11 @@ def serve(settings: Settings, config_files: Sequence[Path] = ()) -> int:
         CatalogUnavailable, EmbeddedServerFailed, MetricsServerFailed, DirectoryUnreadable: it could not start.
     """
     logging = configure_logging(settings.log.format, settings.log.level)
-    orders: SimpleQueue[str] = SimpleQueue()
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        orders.put(signal.Signals(number).name)
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        with open_catalog(settings, service=True) as catalog:
+        with (
+            Orders((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)) as orders,
+            open_catalog(settings, service=True) as catalog,
+        ):
             service = Service(
                 settings,
                 catalog,
@@ -56,12 +52,10 @@ def serve(settings: Settings, config_files: Sequence[Path] = ()) -> int:
             finally:
                 service.stop()
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         logging.stop()
 
 
-def _until_stopped(service: Service, orders: SimpleQueue[str], config_files: Sequence[Path]) -> int:
+def _until_stopped(service: Service, orders: Orders, config_files: Sequence[Path]) -> int:
     while True:
         match orders.get():
             case "SIGHUP":
