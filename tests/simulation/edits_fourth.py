@@ -104,16 +104,4 @@ EDITS_OF_THE_FOURTH = (
         ),
         4,
     ),
-    Mutation(
-        "L1",
-        "begin in a new division without reading which workflows' runs to hear of",
-        (
-            Edit(
-                "actors/core/shards.py",
-                "        return sorted(found), sorted(own)\n",
-                "        return sorted(found), []\n",
-            ),
-        ),
-        4,
-    ),
 )
