@@ -13,6 +13,7 @@ from actors.catalog.store import AssetRecord
 from actors.core.graph import AssetNode, AssetSpec, Graph
 from actors.core.mappings import is_by_production
 from actors.core.state import UpstreamSnapshot
+from actors.core.waves import wave_at
 from actors.messages import AssetsLoaded, Configure, Load, ReportAgain
 from actors.neighbours import Neighbours
 from actors.runtime import tell_to_stop
@@ -155,22 +156,23 @@ class AssetDirectory:
             self._around.outage_ms = 0
         # Those that are still to begin, or were told to just now, report by themselves.
         self._unreported.difference_update(loaded.asset_ids)
-        self.ask_again(asked_again, wave)
+        self.ask_again(asked_again, wave, read_up_to=wave_at(loaded.pos))
 
     def reporting(self, spec: AssetSpec) -> frozenset[str]:
         """The upstreams that can say what they are about to re-make."""
         here = frozenset(u for u in spec.considered if u in self._refs and self._may_be_made(u))
         return here | self._neighbours.reporting(spec)
 
-    def ask_again(self, asset_ids: Iterable[str], wave: int) -> None:
-        """Have these report again what they are about to re-make; `wave` is the newest they were told of."""
+    def ask_again(self, asset_ids: Iterable[str], wave: int, *, read_up_to: int = 0) -> None:
+        """Have these report again what they are about to re-make; `wave` is the newest that those here were told of.
+        Who asks has read all up to that, and to the wave `read_up_to`."""
         others: list[str] = []
         for asset_id in sorted(asset_ids):
             if asset_id in self._refs:
                 self.tell(asset_id, ReportAgain(wave))
             else:
                 others.append(asset_id)
-        self._neighbours.ask(others)
+        self._neighbours.ask(others, max(wave, read_up_to))
 
     def _may_be_made(self, asset_id: str) -> bool:
         node = self._graph.node(asset_id)

@@ -322,10 +322,12 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class ReportWanted:
-    """Assets of the receiver are followed in the shard `by`, which does not know what they are about to re-make."""
+    """Assets of the receiver are followed in the shard `by`, which does not know what they are about to re-make. It has
+    read all up to `wave`, as the receiver has when this comes: only a report from then on is an answer."""
 
     asset_ids: tuple[str, ...]
     by: int
+    wave: int = 0
 
 
 Signal = Settled | Reported | ReportWanted

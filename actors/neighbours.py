@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pykka import ActorRef
 
@@ -25,6 +25,13 @@ SILENT_MS: Final = 60_000
 """After so long nobody waits for the report of another shard any more: it is down, and re-makes nothing."""
 
 
+class _Question(NamedTuple):
+    """Asked for the `asked`-th time; an answer is from this wave or a later one."""
+
+    asked: int
+    wave: int
+
+
 class Neighbours:
     """Belongs to the registry, and is used in its handlers only; `owner` gives the registry's ref. Where the catalog is
     not divided, nothing is told and nobody is waited for."""
@@ -34,7 +41,7 @@ class Neighbours:
         self._around = around
         self._owner = owner
         self._interests = Interests(around.shards.shard)
-        self._unanswered: dict[str, int] = {}
+        self._unanswered: dict[str, _Question] = {}
         self._times_asked = 0
 
     @property
@@ -71,8 +78,9 @@ class Neighbours:
             return frozenset()
         return frozenset(u for u in spec.considered if not self.keeps(u) and self._opted_in(u))
 
-    def ask(self, asset_ids: Iterable[str]) -> None:
-        """Have the shards that keep these assets report what they are about to re-make."""
+    def ask(self, asset_ids: Iterable[str], wave: int) -> None:
+        """Have the shards that keep these assets report what they are about to re-make, by all that is read here, up
+        to `wave`."""
         by_shard: defaultdict[int, list[str]] = defaultdict(list)
         for asset_id in sorted(asset_ids):
             index = self.shard.keeper_of(self._graph, asset_id)
@@ -82,17 +90,25 @@ class Neighbours:
             return
         self._times_asked += 1
         for index, asked in by_shard.items():
-            self._unanswered |= dict.fromkeys(asked, self._times_asked)
-            self._around.shards.tell(index, ReportWanted(tuple(asked), self.shard.index))
+            for asset_id in asked:
+                before = self._unanswered.get(asset_id)
+                newest = max(wave, before.wave) if before is not None else wave
+                self._unanswered[asset_id] = _Question(self._times_asked, newest)
+            self._around.shards.tell(index, ReportWanted(tuple(asked), self.shard.index, wave))
         at_ms = self._around.clock.now_ms() + SILENT_MS
         self._around.timers.tell_at(at_ms, self._owner(), ShardsSilent(self._times_asked))
 
-    def answered(self, asset_id: str) -> None:
-        self._unanswered.pop(asset_id, None)
+    def takes(self, report: Reported) -> bool:
+        """Whether a report counts; not one from before a question that is open, whose answer is still to come."""
+        question = self._unanswered.get(report.asset_id)
+        if question is not None and report.wave < question.wave:
+            return False
+        self._unanswered.pop(report.asset_id, None)
+        return True
 
     def silent_since(self, asked: int) -> list[str]:
         """The assets of which nothing was reported since they were asked for this time or before."""
-        silent = [asset_id for asset_id, times in self._unanswered.items() if times <= asked]
+        silent = [asset_id for asset_id, question in self._unanswered.items() if question.asked <= asked]
         for asset_id in silent:
             del self._unanswered[asset_id]
         return silent

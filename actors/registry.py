@@ -158,6 +158,8 @@ class GraphRegistryActor(PooledActor):
             case RunRefused():
                 self._on_run_refused(message)
             case PauseChanged():
+                # What was reported before it is no answer to a question that follows from it.
+                self._waves.reach(message.pos)
                 self._ask_for_pauses()
             case RunHeldBack():
                 self._held_back.update(message.asset_ids)
@@ -275,8 +277,8 @@ class GraphRegistryActor(PooledActor):
             case Settled() as settled:
                 self._on_settled(settled)
             case Reported() as report:
-                self._neighbours.answered(report.asset_id)
-                self._on_reported(report)
+                if self._neighbours.takes(report):
+                    self._on_reported(report)
             case ReportWanted() as wanted if self._questions:
                 self._postponed.append(wanted)
             case ReportWanted() as wanted:
@@ -287,8 +289,11 @@ class GraphRegistryActor(PooledActor):
     def _report_to_shard(self, wanted: ReportWanted) -> None:
         for asset_id in wanted.asset_ids:
             if asset_id not in self._assets:
-                self._neighbours.pass_on(Reported(asset_id))
-        self._assets.ask_again([a for a in wanted.asset_ids if a in self._assets], self._waves.last)
+                self._neighbours.pass_on(Reported(asset_id, wanted.wave))
+        here = [asset_id for asset_id in wanted.asset_ids if asset_id in self._assets]
+        # What comes before a question in the stream was heard by now, so all up to its wave was.
+        self._waves.last = max(self._waves.last, wanted.wave)
+        self._assets.ask_again(here, self._waves.last)
 
     def _answered(self) -> None:
         """The catalog has answered a question that news had raised. Another shard that had the same news asks what
@@ -348,7 +353,7 @@ class GraphRegistryActor(PooledActor):
             # Runs that were active then are in what was loaded; older news of them is late.
             self._loaded_pos = loaded.pos
             # Waves of what came before are dealt with in what is read of the assets.
-            self._waves.last = max(self._waves.last, wave_at(loaded.pos))
+            self._waves.reach(loaded.pos)
         self._neighbours.hear_of(touched, self._graph.workflows, anew=not self._is_graph_loaded)
         is_first, self._is_graph_loaded = not self._is_graph_loaded, True
         self._settle(touched)

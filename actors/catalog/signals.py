@@ -25,7 +25,7 @@ def encode_signal(signal: Signal) -> str:
             keys = sorted(signal.keys, key=lambda key: key or "")
             told = {"reported": [signal.asset_id, signal.wave, keys]}
         case ReportWanted():
-            told = {"wanted": [list(signal.asset_ids), signal.by]}
+            told = {"wanted": [list(signal.asset_ids), signal.by, signal.wave]}
         case _:
             assert_never(signal)
     return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
@@ -46,7 +46,7 @@ def parse_signal(text: str) -> FromShard:
             return FromShard(Settled(asset_id, key, wave, until_ms))
         case {"reported": [str(asset_id), int(wave), list(keys)]} if all(isinstance(k, str | None) for k in keys):
             return FromShard(Reported(asset_id, wave, frozenset(keys)))
-        case {"wanted": [list(asset_ids), int(by)]} if all(isinstance(a, str) for a in asset_ids):
-            return FromShard(ReportWanted(tuple(asset_ids), by))
+        case {"wanted": [list(asset_ids), int(by), int(wave)]} if all(isinstance(a, str) for a in asset_ids):
+            return FromShard(ReportWanted(tuple(asset_ids), by, wave))
         case _:
             raise EventInvalid(f"this is no signal between shards: {text[:200]}")

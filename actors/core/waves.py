@@ -41,6 +41,10 @@ class WaveNumbers:
         self.last = max(self.last + 1, wave_at(pos))
         return self.last
 
+    def reach(self, pos: int) -> None:
+        """Everything up to this place among all events is known, by other ways than as waves."""
+        self.last = max(self.last, wave_at(pos))
+
 
 @dataclass(frozen=True, slots=True)
 class Reached:

@@ -28,12 +28,14 @@ ONCE_BROKEN = (
     (3, 718),
     (3, 762),
     (4, 1_328),
+    (4, 6_376),
 )
 """Generations and seeds that found defects: a slot that leaked, marks of one wave told apart, a want withdrawn by one
 that had been replaced, a run by hand left over from a removed workflow; a want that waited for a slot until it was
 quiet (two), marks of upstreams that were followed no more (two), a want taken for the duplicate of a run that
 was over; a window that waited for upstream partitions which were made before it came into being, a longest delay that
-counted from an update that had been read; a shard that answered what it re-makes before it had read what is paused."""
+counted from an update that had been read; a shard that answered what it re-makes before it had read what is paused,
+and a report from before a question that was taken for its answer."""
 
 
 @pytest.mark.parametrize("first", range(0, 200, 20))
@@ -63,7 +65,7 @@ def test_former_scenarios_are_frozen() -> None:
     for generation, seed in ONCE_BROKEN:
         scenario = make_scenario(seed, generation)
         told.append("\n".join([*map(str, scenario.workflows), *map(str, scenario.actions)]))
-    assert hashlib.sha256("\n".join(told).encode()).hexdigest()[:16] == "14318fd96a853935"
+    assert hashlib.sha256("\n".join(told).encode()).hexdigest()[:16] == "9a8e519a2406ae14"
 
 
 def test_the_mutations_still_fit_the_code() -> None:
