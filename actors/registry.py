@@ -264,7 +264,9 @@ class GraphRegistryActor(PooledActor):
         self._tell(asset_id, WaveBegan(partition_key, wave))
 
     def _on_announced(self, news: AssetAnnounced) -> None:
-        if self._graph.node(news.asset_id) is not None:
+        node = self._graph.node(news.asset_id)
+        # It may be declared otherwise by now: then nothing is made, and nobody says that it was dealt with.
+        if node is not None and node.spec is not None and node.spec.auto is not None:
             self._begin_wave(news.asset_id, news.partition_key, news.pos)
 
     def _on_reported(self, report: Reported) -> None:
